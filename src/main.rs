@@ -1,0 +1,2 @@
+//! ncat.
+fn main() {}

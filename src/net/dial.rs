@@ -1,0 +1,271 @@
+//! Addresses to a connected socket: happy eyeballs (RFC 8305) as a machine that is driven.
+
+use super::endpoint::{Endpoint, Io};
+use super::target::with_port;
+use mio::net::{TcpStream, UnixStream};
+use mio::{Interest, Registry, Token};
+use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+use std::collections::VecDeque;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// How long one address may keep the next waiting (RFC 8305 §5, "Connection Attempt Delay").
+const HEAD_START: Duration = Duration::from_millis(250);
+
+/// Where calls come from, and how patient they are.
+#[derive(Debug, Clone, Default)]
+pub struct Source {
+    /// Source address (`-s`).
+    pub address: Option<IpAddr>,
+    /// Source port (`-p`); 0 lets the system choose.
+    pub port: u16,
+    /// What one address may take at most.
+    pub patience: Duration,
+}
+
+/// One address that is being called.
+#[derive(Debug)]
+struct Call {
+    stream: TcpStream,
+    address: SocketAddr,
+    until: Instant,
+}
+
+/// Calls several addresses, soon all at once, and keeps the first that answers.
+#[derive(Debug)]
+pub struct Dial {
+    waiting: VecDeque<SocketAddr>,
+    calling: Vec<Call>,
+    failed: Vec<(SocketAddr, String)>,
+    from: Source,
+    next_at: Option<Instant>,
+    token: Token,
+}
+
+impl Dial {
+    /// Will call `addresses` (in the resolver's order, RFC 6724), families taking turns.
+    pub fn new(addresses: &[SocketAddr], from: Source, token: Token) -> Self {
+        Self {
+            waiting: take_turns(addresses),
+            calling: Vec::new(),
+            failed: Vec::new(),
+            from,
+            next_at: None,
+            token,
+        }
+    }
+
+    /// Moves on: looks at the calls, starts the next when it is due. `Some` when one is through,
+    /// or when all have failed: then the reasons are in [`Dial::failures`].
+    ///
+    /// Call it again when the token is ready or [`Dial::deadline`] has come. After a success it
+    /// may be called on for the addresses that are left, if that one turned out to be no good.
+    pub fn drive(
+        &mut self,
+        registry: &Registry,
+        now: Instant,
+    ) -> Option<Result<(Endpoint, SocketAddr), ()>> {
+        if let Some(through) = self.look(registry, now) {
+            // The others hang up; whoever is not called yet may still be needed.
+            let left = self.calling.drain(..).map(|call| call.address);
+            let left: Vec<_> = left.collect();
+            for address in left.into_iter().rev() {
+                self.waiting.push_front(address);
+            }
+            self.next_at = None;
+            return Some(Ok(through));
+        }
+        while self.calling.is_empty() || self.next_at.is_some_and(|at| at <= now) {
+            let Some(address) = self.waiting.pop_front() else {
+                self.next_at = None;
+                break;
+            };
+            match self.call(address, registry) {
+                Ok(stream) => {
+                    let until = now + self.from.patience;
+                    self.calling.push(Call { stream, address, until });
+                    self.next_at = (!self.waiting.is_empty()).then(|| now + HEAD_START);
+                }
+                Err(e) => self.failed.push((address, crate::error::words(&e))),
+            }
+        }
+        (self.calling.is_empty() && self.waiting.is_empty()).then_some(Err(()))
+    }
+
+    /// When [`Dial::drive`] wants to be called although nothing has happened.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.calling.iter().map(|call| call.until).chain(self.next_at).min()
+    }
+
+    /// Counts an address as failed that had answered.
+    pub fn reject(&mut self, address: SocketAddr, why: String) {
+        self.failed.push((address, why));
+    }
+
+    /// Is there an address that has not been tried to its end?
+    pub fn has_more(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
+    /// All the failures in one phrase: one reason if they agree, else each with its own.
+    pub fn failures(&self) -> String {
+        let [(first, why), rest @ ..] = self.failed.as_slice() else {
+            return "no address was tried".to_owned();
+        };
+        if rest.is_empty() {
+            return format!("{why} ({first})");
+        }
+        if rest.iter().all(|(_, other)| other == why) {
+            let all: Vec<_> = self.failed.iter().map(|(a, _)| a.to_string()).collect();
+            return format!("{why} ({})", all.join(", "));
+        }
+        let each: Vec<_> = self.failed.iter().map(|(a, why)| format!("{a}: {why}")).collect();
+        each.join("; ")
+    }
+
+    /// Looks whether a call is through; takes out those that failed or took too long.
+    fn look(&mut self, registry: &Registry, now: Instant) -> Option<(Endpoint, SocketAddr)> {
+        let mut i = 0;
+        while i < self.calling.len() {
+            let call = &self.calling[i];
+            let why = match state(&call.stream) {
+                Ok(true) => {
+                    let Call { mut stream, address, .. } = self.calling.swap_remove(i);
+                    // The conversation registers it under a token of its own.
+                    let _ = registry.deregister(&mut stream);
+                    let _ = stream.set_nodelay(true);
+                    return Some((Endpoint::new(Io::Tcp(stream)), address));
+                }
+                Ok(false) if call.until > now => {
+                    i += 1;
+                    continue;
+                }
+                Ok(false) => format!("no answer in {}", seconds(self.from.patience)),
+                Err(e) => crate::error::words(&e),
+            };
+            let call = self.calling.swap_remove(i);
+            self.failed.push((call.address, why));
+            // A failure need not use up its head start.
+            self.next_at = self.next_at.map(|at| at.min(now));
+        }
+        None
+    }
+
+    fn call(&self, address: SocketAddr, registry: &Registry) -> io::Result<TcpStream> {
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+        socket.set_nonblocking(true)?;
+        if let Some(source) = self.from.bind_to(address)? {
+            socket.set_reuse_address(true)?;
+            socket.bind(&source.into()).map_err(|e| {
+                let place = with_port(&source.ip().to_string(), source.port());
+                io::Error::new(
+                    e.kind(),
+                    format!("cannot call from {place}: {}", crate::error::words(&e)),
+                )
+            })?;
+        }
+        match socket.connect(&address.into()) {
+            Ok(()) => {}
+            Err(e) if e.raw_os_error() == Some(libc::EINPROGRESS) => {}
+            Err(e) => return Err(e),
+        }
+        let mut stream = TcpStream::from_std(socket.into());
+        registry.register(&mut stream, self.token, Interest::WRITABLE)?;
+        Ok(stream)
+    }
+}
+
+impl Source {
+    fn bind_to(&self, target: SocketAddr) -> io::Result<Option<SocketAddr>> {
+        let any = match target {
+            SocketAddr::V4(_) => IpAddr::from([0; 4]),
+            SocketAddr::V6(_) => IpAddr::from([0; 16]),
+        };
+        match self.address {
+            None if self.port == 0 => Ok(None),
+            None => Ok(Some(SocketAddr::new(any, self.port))),
+            Some(source) if source.is_ipv4() == target.is_ipv4() => {
+                Ok(Some(SocketAddr::new(source, self.port)))
+            }
+            Some(source) => Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                format!("it cannot be called from {source}, which is of the other family"),
+            )),
+        }
+    }
+}
+
+/// `10 s`, `0.5 s`.
+pub fn seconds(time: Duration) -> String {
+    format!("{} s", time.as_secs_f64())
+}
+
+/// Connected (`true`), still on its way (`false`), or failed.
+fn state(stream: &TcpStream) -> io::Result<bool> {
+    if let Some(e) = stream.take_error()? {
+        return Err(e);
+    }
+    match stream.peer_addr() {
+        Ok(_) => Ok(true),
+        Err(e) if e.kind() == io::ErrorKind::NotConnected => Ok(false),
+        Err(e) => Err(e),
+    }
+}
+
+/// Families take turns, the resolver's first choice first (RFC 8305 §4).
+fn take_turns(addresses: &[SocketAddr]) -> VecDeque<SocketAddr> {
+    let first_is_v6 = addresses.first().is_some_and(SocketAddr::is_ipv6);
+    let (first, second): (Vec<_>, Vec<_>) =
+        addresses.iter().copied().partition(|a: &SocketAddr| a.is_ipv6() == first_is_v6);
+    let (mut first, mut second) = (first.into_iter(), second.into_iter());
+    let mut turns = VecDeque::with_capacity(addresses.len());
+    loop {
+        let (a, b) = (first.next(), second.next());
+        if a.is_none() && b.is_none() {
+            return turns;
+        }
+        turns.extend(a.into_iter().chain(b));
+    }
+}
+
+/// Calls a Unix stream socket. That succeeds or fails at once.
+///
+/// # Errors
+/// Those of connect(2); `WouldBlock` when the listener's backlog is full: try again later.
+pub fn unix(path: &Path) -> io::Result<Endpoint> {
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    socket.set_nonblocking(true)?;
+    socket.connect(&SockAddr::unix(path)?)?;
+    Ok(Endpoint::new(Io::Unix(UnixStream::from_std(socket.into()))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn families_take_turns() {
+        let a = |s: &str| s.parse::<SocketAddr>().unwrap();
+        let given = ["[::1]:1", "[::2]:1", "[::3]:1", "1.1.1.1:1", "1.1.1.2:1"].map(a);
+        let wanted = ["[::1]:1", "1.1.1.1:1", "[::2]:1", "1.1.1.2:1", "[::3]:1"].map(a);
+        assert_eq!(take_turns(&given), wanted);
+    }
+
+    #[test]
+    fn one_reason_is_said_once_and_several_each_with_its_address() {
+        let a: SocketAddr = "[::1]:1".parse().unwrap();
+        let b: SocketAddr = "1.1.1.1:1".parse().unwrap();
+        let mut dial = Dial::new(&[], Source::default(), Token(0));
+        dial.reject(a, "connection refused".into());
+        assert_eq!(dial.failures(), "connection refused ([::1]:1)");
+        dial.reject(b, "connection refused".into());
+        assert_eq!(dial.failures(), "connection refused ([::1]:1, 1.1.1.1:1)");
+        dial.reject(b, "no answer in 1 s".into());
+        assert_eq!(
+            dial.failures(),
+            "[::1]:1: connection refused; 1.1.1.1:1: connection refused; 1.1.1.1:1: no answer in 1 s"
+        );
+    }
+}

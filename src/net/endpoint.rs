@@ -1,0 +1,308 @@
+//! One end of a conversation.
+
+use super::buf::Buf;
+use super::tls::Tls;
+use crate::sys::fd::{Kind, Shared};
+use mio::event::Event;
+use mio::unix::SourceFd;
+use mio::{Interest, Registry, Token, net};
+use std::io::{self, IoSlice, Read, Write};
+use std::net::Shutdown;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+
+/// What one attempt to move bytes came to. Never a bare 0.
+#[derive(Debug, PartialEq, Eq, Clone, Copy)]
+pub enum Moved {
+    /// So many bytes went over.
+    Bytes(usize),
+    /// The kernel refused for now; an event will say when to try again.
+    Blocked,
+    /// There will be no more.
+    Eof,
+}
+
+/// What the kernel last said; cleared only by `WouldBlock`, since mio is edge-triggered.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct Ready {
+    /// Reading may succeed.
+    pub rx: bool,
+    /// Writing may succeed.
+    pub tx: bool,
+}
+
+/// The transports there are.
+#[derive(Debug)]
+pub enum Io {
+    /// A TCP connection.
+    Tcp(net::TcpStream),
+    /// A Unix stream socket.
+    Unix(net::UnixStream),
+    /// Two one-way descriptors: our own standard input and output.
+    ///
+    /// A missing `rx` is a source at its end; a missing `tx` is a sink whose use is an error.
+    Pair {
+        /// Where bytes come from.
+        rx: Option<Shared>,
+        /// Where bytes go to.
+        tx: Option<Shared>,
+    },
+}
+
+/// One end of a conversation: a transport, what is known of its readiness, and TLS if any.
+pub struct Endpoint {
+    io: Io,
+    ready: Ready,
+    tls: Option<Box<Tls>>,
+    registered: bool,
+}
+
+impl Endpoint {
+    /// An endpoint without TLS.
+    pub fn new(io: Io) -> Self {
+        Self { io, ready: Ready::default(), tls: None, registered: false }
+    }
+
+    /// Registers with the loop for both directions, once; later calls do nothing.
+    ///
+    /// # Errors
+    /// Those of epoll_ctl(2).
+    pub fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
+        if std::mem::replace(&mut self.registered, true) {
+            return Ok(());
+        }
+        let both = Interest::READABLE | Interest::WRITABLE;
+        match &mut self.io {
+            Io::Tcp(s) => registry.register(s, token, both),
+            Io::Unix(s) => registry.register(s, token, both),
+            Io::Pair { rx, tx } => {
+                let rx = (rx, Interest::READABLE, &mut self.ready.rx);
+                let tx = (tx, Interest::WRITABLE, &mut self.ready.tx);
+                for (half, interest, bit) in [rx, tx] {
+                    // What is not there is "ready": trying tells the end, or the error.
+                    let Some(half) = half else {
+                        *bit = true;
+                        continue;
+                    };
+                    match registry.register(&mut SourceFd(&half.as_raw_fd()), token, interest) {
+                        // A regular file cannot be polled: it is always ready.
+                        Err(e) if e.kind() == io::ErrorKind::PermissionDenied => *bit = true,
+                        other => other?,
+                    }
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Notes what an event says.
+    pub fn mark(&mut self, event: &Event) {
+        self.ready.rx |= event.is_readable() || event.is_read_closed() || event.is_error();
+        self.ready.tx |= event.is_writable() || event.is_write_closed() || event.is_error();
+    }
+
+    /// From here on, TLS.
+    pub fn start_tls(&mut self, tls: Tls) {
+        self.tls = Some(Box::new(tls));
+    }
+
+    /// The TLS layer, if there is one.
+    pub fn tls(&self) -> Option<&Tls> {
+        self.tls.as_deref()
+    }
+
+    /// Is a TLS handshake still under way?
+    pub fn is_handshaking(&self) -> bool {
+        self.tls.as_ref().is_some_and(|tls| tls.is_handshaking())
+    }
+
+    /// Lets the TLS layer move records; true if any moved. Nothing to do without TLS.
+    ///
+    /// Call it after any `read` or `write`: emptying one layer may have made room in the next,
+    /// and no event will say so.
+    ///
+    /// # Errors
+    /// The socket's, or a [`super::tls::Failure`].
+    pub fn turn(&mut self) -> io::Result<bool> {
+        match &mut self.tls {
+            Some(tls) => tls.exchange(&mut self.io, &mut self.ready),
+            None => Ok(false),
+        }
+    }
+
+    /// Is it worth calling [`Endpoint::read`]?
+    pub fn can_read(&self) -> bool {
+        self.tls.as_ref().map_or(self.ready.rx, |tls| tls.can_read())
+    }
+
+    /// Is it worth calling [`Endpoint::write`]?
+    pub fn can_write(&self) -> bool {
+        self.tls.as_ref().map_or(self.ready.tx, |tls| tls.can_write())
+    }
+
+    /// Reads payload into the free part of `buf`, which must not be full.
+    ///
+    /// # Errors
+    /// Those of read(2). Under TLS `UnexpectedEof` means that the stream was cut: the connection
+    /// ended without close_notify.
+    pub fn read(&mut self, buf: &mut Buf) -> io::Result<Moved> {
+        if let Some(tls) = &mut self.tls {
+            return tls.read(buf);
+        }
+        let result = self.io.read(buf.space());
+        if let Ok(n) = result {
+            buf.filled(n);
+        }
+        outcome(result, &mut self.ready.rx)
+    }
+
+    /// Writes payload; `bytes` must not be empty.
+    ///
+    /// # Errors
+    /// Those of write(2); `BrokenPipe` where nobody reads any more.
+    pub fn write(&mut self, bytes: &[u8]) -> io::Result<Moved> {
+        let result = match &mut self.tls {
+            Some(tls) => return tls.write(bytes),
+            None => self.io.write(bytes),
+        };
+        outcome(result, &mut self.ready.tx)
+    }
+
+    /// Says "no more bytes from us". True once that has reached the kernel; call again if not.
+    ///
+    /// # Errors
+    /// Those of shutdown(2), except that a connection that is gone already counts as closed.
+    pub fn close_write(&mut self) -> io::Result<bool> {
+        if let Some(tls) = &mut self.tls
+            && !tls.close(&mut self.io, &mut self.ready)?
+        {
+            return Ok(false);
+        }
+        let done = match &mut self.io {
+            Io::Tcp(s) => s.shutdown(Shutdown::Write),
+            Io::Unix(s) => s.shutdown(Shutdown::Write),
+            Io::Pair { tx, .. } => {
+                *tx = None;
+                Ok(())
+            }
+        };
+        match done {
+            Err(e) if e.kind() == io::ErrorKind::NotConnected => Ok(true),
+            other => other.map(|()| true),
+        }
+    }
+
+    /// The descriptor whose bytes are the payload itself; `None` when a layer rewrites them or
+    /// the kernel cannot splice from it without blocking.
+    pub fn raw_rx(&self) -> Option<BorrowedFd<'_>> {
+        if self.tls.is_some() {
+            return None;
+        }
+        match &self.io {
+            Io::Tcp(s) => Some(s.as_fd()),
+            Io::Unix(s) => Some(s.as_fd()),
+            Io::Pair { rx, .. } => rx.as_ref().filter(|fd| fd.splices_out()).map(AsFd::as_fd),
+        }
+    }
+
+    /// The descriptor that takes the payload as it is; `None` as in [`Endpoint::raw_rx`].
+    pub fn raw_tx(&self) -> Option<BorrowedFd<'_>> {
+        if self.tls.is_some() {
+            return None;
+        }
+        match &self.io {
+            Io::Tcp(s) => Some(s.as_fd()),
+            Io::Unix(s) => Some(s.as_fd()),
+            Io::Pair { tx, .. } => tx.as_ref().filter(|fd| fd.splices_in()).map(AsFd::as_fd),
+        }
+    }
+
+    /// Bytes that we sent and the peer's kernel has not confirmed; `None` where nobody knows.
+    pub fn unacknowledged(&self) -> Option<usize> {
+        match &self.io {
+            Io::Tcp(s) => crate::sys::sockopt::unacknowledged(s.as_fd()).ok(),
+            Io::Unix(_) | Io::Pair { .. } => None,
+        }
+    }
+
+    /// Does a person sit at this end's input?
+    pub fn is_typed(&self) -> bool {
+        matches!(&self.io, Io::Pair { rx: Some(rx), .. } if rx.kind() == Kind::Terminal)
+    }
+
+    /// Does a person look at this end's output?
+    pub fn is_shown(&self) -> bool {
+        matches!(&self.io, Io::Pair { tx: Some(tx), .. } if tx.kind() == Kind::Terminal)
+    }
+
+    /// A splice from here was refused for now.
+    pub fn rx_blocked(&mut self) {
+        self.ready.rx = false;
+    }
+
+    /// A splice into here was refused for now.
+    pub fn tx_blocked(&mut self) {
+        self.ready.tx = false;
+    }
+
+    /// This machine's own end: standard input unless `silent`, and standard output.
+    ///
+    /// # Errors
+    /// Out of descriptors.
+    pub fn stdio(silent: bool) -> io::Result<Self> {
+        let rx = if silent { None } else { crate::sys::stdio::take_stdin()? };
+        Ok(Self::new(Io::Pair { rx, tx: crate::sys::stdio::take_stdout()? }))
+    }
+
+    /// Without a loop: try, and let `WouldBlock` correct us.
+    pub fn assume_ready(&mut self) {
+        self.ready = Ready { rx: true, tx: true };
+    }
+}
+
+fn outcome(result: io::Result<usize>, ready: &mut bool) -> io::Result<Moved> {
+    match result {
+        Ok(0) => Ok(Moved::Eof),
+        Ok(n) => Ok(Moved::Bytes(n)),
+        Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
+            *ready = false;
+            Ok(Moved::Blocked)
+        }
+        // The bit stays set, so the caller tries again.
+        Err(e) if e.kind() == io::ErrorKind::Interrupted => Ok(Moved::Bytes(0)),
+        Err(e) => Err(e),
+    }
+}
+
+impl Read for Io {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Io::Tcp(s) => s.read(buf),
+            Io::Unix(s) => s.read(buf),
+            Io::Pair { rx, .. } => rx.as_mut().map_or(Ok(0), |rx| rx.read(buf)),
+        }
+    }
+}
+
+impl Write for Io {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        match self {
+            Io::Tcp(s) => s.write(buf),
+            Io::Unix(s) => s.write(buf),
+            Io::Pair { tx: Some(tx), .. } => tx.write(buf),
+            Io::Pair { tx: None, .. } => Err(rustix::io::Errno::BADF.into()),
+        }
+    }
+
+    // rustls hands over several records at a time.
+    fn write_vectored(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
+        match self {
+            Io::Tcp(s) => s.write_vectored(bufs),
+            Io::Unix(s) => s.write_vectored(bufs),
+            Io::Pair { .. } => self.write(bufs.iter().find(|b| !b.is_empty()).map_or(&[], |b| b)),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,17 @@
+//! Transports: what a conversation's end is made of, and how one comes to be.
+//!
+//! An [`endpoint::Endpoint`] is a socket or a pair of descriptors with an optional TLS layer on
+//! it. [`dial`] makes one by calling somebody, [`bind`] by waiting for a caller; [`names`] finds
+//! addresses, [`target`] reads what a person typed. rustls is named in [`tls`], [`trust`] and
+//! [`ciphers`] only, so that its next API is a change in one place.
+
+pub mod bind;
+pub mod buf;
+pub mod certificate;
+pub mod ciphers;
+pub mod dial;
+pub mod endpoint;
+pub mod names;
+pub mod target;
+pub mod tls;
+pub mod trust;

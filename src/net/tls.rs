@@ -1,0 +1,419 @@
+//! The TLS record layer as a value: no socket inside.
+
+#![expect(clippy::wildcard_enum_match_arm, reason = "rustls's enums are open sets")]
+
+use super::buf::Buf;
+use super::endpoint::{Io, Moved, Ready};
+use crate::term::safe::quote;
+use rustls::pki_types::ServerName;
+use rustls::{ClientConnection, Connection, ServerConnection};
+use std::io::{self, Read, Write};
+use std::sync::Arc;
+
+/// Plaintext that rustls may hold before `write` refuses more: this is the back-pressure.
+const SEND_LIMIT: usize = 64 * 1024;
+
+/// How much of what a peer said instead of TLS is kept, to show it.
+const FIRST_WORDS: usize = 80;
+
+/// TLS went wrong, in words; found inside the `io::Error` of an endpoint.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// What went wrong.
+    pub why: String,
+    /// What may help.
+    pub hint: Option<&'static str>,
+}
+
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.why)
+    }
+}
+
+impl std::error::Error for Failure {}
+
+impl Failure {
+    /// The failure inside an endpoint's error, if TLS was to blame.
+    pub fn of(error: &io::Error) -> Option<&Failure> {
+        error.get_ref().and_then(|inner| inner.downcast_ref())
+    }
+}
+
+/// What both sides agreed on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Agreed {
+    /// `TLS 1.3` or `TLS 1.2`.
+    pub version: &'static str,
+    /// The cipher suite's IANA name.
+    pub suite: String,
+    /// The key exchange group, `X25519` for instance.
+    pub group: String,
+    /// The application protocol (RFC 7301), if one was chosen.
+    pub alpn: Option<String>,
+    /// The peer's certificates in DER, its own first; empty if it showed none.
+    pub chain: Vec<Vec<u8>>,
+}
+
+/// One side of a TLS connection, client or server.
+pub struct Tls {
+    conn: Connection,
+    /// The start of what the peer sent, until the handshake is over.
+    first_words: Vec<u8>,
+    close_sent: bool,
+    /// Nothing more comes from the socket: it ended (with close_notify or without), or `broken`.
+    socket_ended: bool,
+    /// Nothing more goes to the socket; the error has been reported.
+    deaf: bool,
+    /// What went wrong behind the plaintext that is still to be read: first that, then this.
+    broken: Option<io::Error>,
+    /// rustls has room for more plaintext.
+    room: bool,
+}
+
+impl Tls {
+    /// The calling side. `name` is what the certificate must be for, and what SNI says.
+    ///
+    /// # Errors
+    /// A name that is neither a host name nor an address.
+    pub fn client(config: Arc<rustls::ClientConfig>, name: &str) -> Result<Self, Failure> {
+        let server = ServerName::try_from(name.to_owned()).map_err(|_| Failure {
+            why: format!("{name:?} cannot be the name of a TLS server"),
+            hint: Some("give the name in the certificate with --ssl-servername"),
+        })?;
+        let conn = ClientConnection::new(config, server).map_err(|e| failure(&e, false, &[]))?;
+        Ok(Self::new(conn.into()))
+    }
+
+    /// The called side.
+    ///
+    /// # Errors
+    /// A configuration that rustls refuses.
+    pub fn server(config: Arc<rustls::ServerConfig>) -> Result<Self, Failure> {
+        let conn = ServerConnection::new(config).map_err(|e| failure(&e, true, &[]))?;
+        Ok(Self::new(conn.into()))
+    }
+
+    fn new(mut conn: Connection) -> Self {
+        conn.set_buffer_limit(Some(SEND_LIMIT));
+        Self {
+            conn,
+            first_words: Vec::new(),
+            close_sent: false,
+            socket_ended: false,
+            deaf: false,
+            broken: None,
+            room: true,
+        }
+    }
+
+    /// Is the handshake still under way?
+    pub fn is_handshaking(&self) -> bool {
+        self.conn.is_handshaking()
+    }
+
+    /// What was agreed on; `None` until the handshake is over.
+    pub fn agreed(&self) -> Option<Agreed> {
+        let version = match self.conn.protocol_version()? {
+            rustls::ProtocolVersion::TLSv1_3 => "TLS 1.3",
+            rustls::ProtocolVersion::TLSv1_2 => "TLS 1.2",
+            // rustls speaks no other.
+            _ => "TLS",
+        };
+        let suite = self.conn.negotiated_cipher_suite()?.suite();
+        let suite = suite.as_str().unwrap_or("unknown").replace("TLS13_", "TLS_");
+        let group = self.conn.negotiated_key_exchange_group()?.name();
+        let group = match group {
+            rustls::NamedGroup::secp256r1 => "P-256".to_owned(),
+            rustls::NamedGroup::secp384r1 => "P-384".to_owned(),
+            other => other.as_str().unwrap_or("unknown").to_owned(),
+        };
+        let alpn = self.conn.alpn_protocol().map(|p| String::from_utf8_lossy(p).into_owned());
+        let chain = self.conn.peer_certificates().unwrap_or_default();
+        let chain = chain.iter().map(|c| c.as_ref().to_vec()).collect();
+        Some(Agreed { version, suite, group, alpn, chain })
+    }
+
+    pub(super) fn can_read(&self) -> bool {
+        !self.conn.is_handshaking() && (!self.conn.wants_read() || self.socket_ended)
+    }
+
+    pub(super) fn can_write(&self) -> bool {
+        !self.conn.is_handshaking() && self.room && !self.close_sent
+    }
+
+    /// Moves ciphertext both ways until the socket blocks or rustls wants nothing.
+    pub(super) fn exchange(&mut self, io: &mut Io, ready: &mut Ready) -> io::Result<bool> {
+        let mut any = false;
+        loop {
+            let moved = self.send(io, ready)? | self.receive(io, ready)?;
+            any |= moved;
+            if !moved {
+                return Ok(any);
+            }
+        }
+    }
+
+    fn send(&mut self, io: &mut Io, ready: &mut Ready) -> io::Result<bool> {
+        let mut moved = false;
+        while self.conn.wants_write() && ready.tx && !self.deaf {
+            match self.conn.write_tls(io) {
+                Ok(_) => {
+                    moved = true;
+                    self.room = true;
+                }
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => ready.tx = false,
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                // Said once: what the peer sent before is still to be read.
+                Err(e) => {
+                    self.deaf = true;
+                    return Err(self.cut_short(e));
+                }
+            }
+        }
+        Ok(moved)
+    }
+
+    fn receive(&mut self, io: &mut Io, ready: &mut Ready) -> io::Result<bool> {
+        if !self.conn.wants_read() || !ready.rx || self.socket_ended {
+            return Ok(false);
+        }
+        let handshaking = self.conn.is_handshaking();
+        let mut listening = Listening { io, heard: &mut self.first_words, on: handshaking };
+        match self.conn.read_tls(&mut listening) {
+            Ok(0) => {
+                self.socket_ended = true;
+                if handshaking {
+                    return Err(self.cut_short(io::ErrorKind::UnexpectedEof.into()));
+                }
+            }
+            Ok(_) => {}
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
+                ready.rx = false;
+                return Ok(false);
+            }
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => return Ok(true),
+            Err(e) => return self.break_off(e),
+        }
+        if let Err(e) = self.conn.process_new_packets() {
+            // The last words are an alert that tells the peer why.
+            let _ = self.conn.write_tls(io);
+            let is_server = matches!(self.conn, Connection::Server(_));
+            let failure = failure(&e, is_server, &self.first_words);
+            return self.break_off(io::Error::other(failure));
+        }
+        if handshaking && !self.conn.is_handshaking() {
+            self.first_words = Vec::new();
+        }
+        Ok(true)
+    }
+
+    /// Receiving is over. Inside a handshake that is an error at once; later the plaintext that
+    /// has arrived goes first.
+    fn break_off(&mut self, error: io::Error) -> io::Result<bool> {
+        self.socket_ended = true;
+        if self.conn.is_handshaking() {
+            return Err(self.cut_short(error));
+        }
+        self.broken = Some(error);
+        Ok(true)
+    }
+
+    /// The socket ended or failed; inside a handshake that deserves its own words.
+    fn cut_short(&self, error: io::Error) -> io::Error {
+        if !self.conn.is_handshaking() {
+            return error;
+        }
+        let did = if error.kind() == io::ErrorKind::UnexpectedEof {
+            "closed"
+        } else if is_reset(&error) {
+            "reset"
+        } else {
+            return error;
+        };
+        let why = format!("the other side {did} the connection during the handshake");
+        let silent = self.first_words.is_empty();
+        let hint = silent.then_some("perhaps it does not speak TLS on this port");
+        io::Error::new(error.kind(), Failure { why, hint })
+    }
+
+    pub(super) fn read(&mut self, buf: &mut Buf) -> io::Result<Moved> {
+        let result = self.conn.reader().read(buf.space());
+        if let Ok(n @ 1..) = result {
+            buf.filled(n);
+            return Ok(Moved::Bytes(n));
+        }
+        match (self.broken.take(), result) {
+            (Some(error), _) => Err(error),
+            (None, Ok(_)) => Ok(Moved::Eof),
+            (None, Err(e)) if e.kind() == io::ErrorKind::WouldBlock => Ok(Moved::Blocked),
+            (None, Err(e)) => Err(e), // UnexpectedEof: cut without close_notify
+        }
+    }
+
+    pub(super) fn write(&mut self, bytes: &[u8]) -> io::Result<Moved> {
+        // rustls would take it, and the peer would have to refuse it (rustls#3047).
+        if self.close_sent {
+            return Err(io::ErrorKind::BrokenPipe.into());
+        }
+        let n = self.conn.writer().write(bytes)?;
+        if n == 0 {
+            self.room = false;
+            return Ok(Moved::Blocked);
+        }
+        Ok(Moved::Bytes(n))
+    }
+
+    pub(super) fn close(&mut self, io: &mut Io, ready: &mut Ready) -> io::Result<bool> {
+        // `ncat --ssl host 443 </dev/null` reaches the end of its input before the handshake
+        // ends; closing now would break the handshake instead of the conversation.
+        if self.conn.is_handshaking() {
+            self.exchange(io, ready)?;
+            return Ok(false);
+        }
+        if !self.close_sent {
+            self.conn.send_close_notify();
+            self.close_sent = true;
+        }
+        self.send(io, ready)?;
+        Ok(self.deaf || !self.conn.wants_write())
+    }
+}
+
+/// Remembers the first bytes that pass.
+struct Listening<'a> {
+    io: &'a mut Io,
+    heard: &'a mut Vec<u8>,
+    on: bool,
+}
+
+impl Read for Listening<'_> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let n = self.io.read(buf)?;
+        if self.on && self.heard.len() < FIRST_WORDS {
+            let keep = n.min(FIRST_WORDS - self.heard.len());
+            self.heard.extend_from_slice(&buf[..keep]);
+        }
+        Ok(n)
+    }
+}
+
+fn is_reset(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe)
+}
+
+/// Does this look like the start of a TLS record (RFC 8446 §5.1): a type, then version 3.x?
+pub fn looks_like_tls(bytes: &[u8]) -> bool {
+    matches!(bytes, [0x14..=0x17, 3, 0..=4, ..])
+}
+
+fn failure(error: &rustls::Error, is_server: bool, first_words: &[u8]) -> Failure {
+    use rustls::Error as E;
+    let peer = if is_server { "the caller" } else { "the server" };
+    if let E::InvalidMessage(_) = error
+        && !first_words.is_empty()
+        && !looks_like_tls(first_words)
+    {
+        let line = first_words.split(|&b| b == b'\r' || b == b'\n').next().unwrap_or_default();
+        let hint = if is_server {
+            "the caller has to use TLS too; or listen without --ssl"
+        } else {
+            "leave --ssl out, or upgrade with --starttls if the service offers it"
+        };
+        let said = quote(line, 60);
+        return Failure {
+            why: format!("{peer} does not speak TLS here: it said \"{said}\""),
+            hint: Some(hint),
+        };
+    }
+    let (why, hint) = match error {
+        E::AlertReceived(alert) => return alert_words(*alert, peer),
+        E::InvalidCertificate(e) => (super::trust::words(e), Some(super::trust::REMEDY)),
+        E::PeerIncompatible(e) => (
+            format!(
+                "{peer} and we have no way of TLS in common: {}",
+                split_words(&format!("{e:?}"))
+            ),
+            None,
+        ),
+        E::NoApplicationProtocol => {
+            (format!("{peer} offers none of the protocols of --ssl-alpn"), None)
+        }
+        E::NoCertificatesPresented => (format!("{peer} showed no certificate"), None),
+        E::DecryptError => (format!("{peer} sent a record that cannot be decrypted"), None),
+        E::PeerSentOversizedRecord => (format!("{peer} sent a record over 16 KiB"), None),
+        E::InvalidMessage(e) => (
+            format!("{peer} sent something that is not TLS: {}", split_words(&format!("{e:?}"))),
+            None,
+        ),
+        E::PeerMisbehaved(e) => {
+            (format!("{peer} broke the rules of TLS: {}", split_words(&format!("{e:?}"))), None)
+        }
+        // The rest cannot come from a peer; rustls's own words are the best there are.
+        other => (other.to_string(), None),
+    };
+    Failure { why, hint }
+}
+
+fn alert_words(alert: rustls::AlertDescription, peer: &str) -> Failure {
+    use rustls::AlertDescription as A;
+    let (what, hint) = match alert {
+        A::HandshakeFailure => ("it accepts no cipher suite or group that we offer", None),
+        A::ProtocolVersion => (
+            "it accepts no TLS version that we offer",
+            Some("see --ssl-min and --ssl-max; versions before TLS 1.2 are not supported"),
+        ),
+        A::UnrecognisedName => {
+            ("it does not know the name we asked for", Some("try --ssl-servername NAME"))
+        }
+        A::NoApplicationProtocol => ("it speaks none of the protocols of --ssl-alpn", None),
+        A::CertificateRequired => {
+            ("it wants a certificate from us", Some("give one with --ssl-cert and --ssl-key"))
+        }
+        A::UnknownCA => ("it does not know who signed our certificate", None),
+        A::BadCertificate => ("it does not like our certificate", None),
+        A::CertificateExpired => ("our certificate has expired", None),
+        A::InternalError => ("it had an internal error", None),
+        other => {
+            return Failure {
+                why: format!(
+                    "{peer} ended TLS with the alert {}",
+                    split_words(other.as_str().unwrap_or("unknown"))
+                ),
+                hint: None,
+            };
+        }
+    };
+    Failure { why: format!("{peer} refused TLS: {what}"), hint }
+}
+
+/// `NoCipherSuitesInCommon` becomes `no cipher suites in common`.
+fn split_words(name: &str) -> String {
+    let mut words = String::new();
+    for c in name.chars() {
+        if c.is_ascii_uppercase() && words.chars().last().is_some_and(|l| l.is_ascii_lowercase()) {
+            words.push(' ');
+        }
+        words.push(if c == '_' { ' ' } else { c.to_ascii_lowercase() });
+    }
+    words
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rustls_names_become_words() {
+        assert_eq!(split_words("NoCipherSuitesInCommon"), "no cipher suites in common");
+        assert_eq!(split_words("decode_error"), "decode error");
+    }
+
+    #[test]
+    fn a_mail_greeting_is_not_tls_and_an_alert_is() {
+        assert!(!looks_like_tls(b"220 mail"));
+        assert!(looks_like_tls(&[0x15, 3, 3, 0, 2, 2, 40]));
+        assert!(looks_like_tls(&[0x16, 3, 1, 2, 0]));
+        assert!(!looks_like_tls(&[0x16]));
+    }
+}

@@ -1,0 +1,550 @@
+//! A helped SMTP session: somebody types commands, the machine keeps the order of things.
+//!
+//! In scope: replies and their order (RFC 5321 §4.2), lock-step or PIPELINING (RFC 2920),
+//! STARTTLS by hand or before the hand-over (RFC 3207), AUTH by hand or for the person (RFC 4954),
+//! DATA and BDAT (RFC 3030) content, QUIT at the end of the input. Out: composing messages.
+//!
+//! ```text
+//!  greeting ──► setup (EHLO, STARTTLS, EHLO, AUTH: ours) ──► open ◄──► data, bdat
+//!                 only if TLS or a login was asked for         │  └──► tls ──► open
+//!                                                              └─► leaving (QUIT) ──► done
+//! ```
+
+use super::{Offers, Verb};
+use crate::proto::content::{Content, Style};
+use crate::proto::reply::{LONGEST_LINE, Reader, Reply};
+use crate::proto::sasl::{Credentials, Mechanism};
+use crate::proto::{Machine, Ports, ProtocolError, Step};
+use std::collections::VecDeque;
+
+/// A command that the person types is a line; this much without a line end is none.
+const LONGEST_COMMAND: usize = 32 * 1024;
+
+/// When the next line may be sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pace {
+    /// When the reply to the one before is complete: for scripts.
+    LockStep,
+    /// In groups, where the server offers PIPELINING.
+    Grouped,
+    /// As it is typed; held back only where the reply decides what the next line is.
+    Typed,
+    /// At once, whatever the server says (`--no-wait`).
+    AtOnce,
+}
+
+/// What the session is asked to do.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The name for our own EHLO.
+    pub helo: String,
+    /// Upgrade with STARTTLS before the person's first line.
+    pub starttls: bool,
+    /// TLS is on from the first byte.
+    pub secure: bool,
+    /// Log in before the person's first line.
+    pub auth: Option<Credentials>,
+    /// When lines are sent.
+    pub pace: Pace,
+    /// How content is sent.
+    pub content: Style,
+    /// Nobody types: the session is over when TLS is on (and the login done).
+    pub setup_only: bool,
+}
+
+/// What the mode is told.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Event {
+    /// A reply is complete.
+    Reply {
+        /// What it answers.
+        after: Verb,
+        /// It answers a command of ours, and the person has not seen it.
+        ours: bool,
+        /// The reply.
+        reply: Reply,
+    },
+    /// We said this line (credentials masked).
+    Said(String),
+    /// From here on the person's lines are sent.
+    Ready,
+    /// The server said something that nobody had asked for.
+    Unasked(Reply),
+}
+
+/// How bad a reply was, the worst last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Worst {
+    /// 4xx.
+    Later,
+    /// 5xx.
+    Refused,
+    /// 5xx to AUTH.
+    Login,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// We speak: until TLS and the login are through.
+    Setup,
+    /// The person's lines are commands, or answers to AUTH challenges.
+    Open,
+    /// The person's lines are content.
+    Data,
+    /// So many octets are content.
+    Bdat(u64),
+    /// A go-ahead for TLS has come; the handshake is next.
+    Tls,
+    /// QUIT has been sent.
+    Leaving,
+    /// Nothing is left to say.
+    Over,
+}
+
+/// A command that waits for its reply.
+#[derive(Debug, Clone, Copy)]
+struct Asked {
+    verb: Verb,
+    ours: bool,
+}
+
+/// The machine.
+#[derive(Debug)]
+pub struct Session {
+    config: Config,
+    state: State,
+    reader: Reader,
+    asked: VecDeque<Asked>,
+    offers: Offers,
+    secure: bool,
+    content: Content,
+    /// An AUTH dialogue of the person's is open: the next line is an answer, not a command.
+    challenged: bool,
+    /// Our own login: the mechanism, and how many challenges it has answered.
+    login: Option<(Mechanism, usize)>,
+    tls_is_ours: bool,
+    /// The last reply was 421: the server closes the connection (RFC 5321 §3.8).
+    closing: bool,
+    worst: Option<Worst>,
+    events: VecDeque<Event>,
+}
+
+impl Session {
+    /// Before the greeting.
+    pub fn new(config: Config) -> Self {
+        Self {
+            state: State::Setup,
+            reader: Reader::default(),
+            asked: VecDeque::from([Asked { verb: Verb::Greeting, ours: false }]),
+            offers: Offers::default(),
+            secure: config.secure,
+            content: Content::new(config.content),
+            challenged: false,
+            login: None,
+            tls_is_ours: false,
+            closing: false,
+            worst: None,
+            events: VecDeque::new(),
+            config,
+        }
+    }
+
+    /// The worst reply to what the person typed, and to the call itself.
+    pub fn worst(&self) -> Option<Worst> {
+        self.worst
+    }
+
+    /// Are we still speaking ourselves? That part has a time limit.
+    pub fn is_setting_up(&self) -> bool {
+        match self.state {
+            State::Setup => self.config.starttls || self.config.auth.is_some(),
+            State::Tls => true,
+            State::Open | State::Data | State::Bdat(_) | State::Leaving | State::Over => false,
+        }
+    }
+
+    fn ask(&mut self, ports: &mut Ports<'_>, verb: Verb, line: &str, shown: Option<&str>) {
+        ports.to_peer.push(line.as_bytes());
+        ports.to_peer.push(b"\r\n");
+        self.asked.push_back(Asked { verb, ours: true });
+        self.events.push_back(Event::Said(shown.unwrap_or(line).to_owned()));
+    }
+
+    fn hello(&mut self, ports: &mut Ports<'_>) {
+        let line = format!("EHLO {}", self.config.helo);
+        self.ask(ports, Verb::Hello, &line, None);
+    }
+
+    /// One reply line from the peer. False if there is none yet.
+    fn hear(&mut self, ports: &mut Ports<'_>) -> Result<bool, ProtocolError> {
+        if ports.to_user.room() == 0 {
+            return Ok(false);
+        }
+        let rest = ports.peer.rest();
+        let shown = self.asked.front().is_none_or(|asked| !asked.ours);
+        let Some(line) = ports.peer.line() else {
+            if rest.len() > LONGEST_LINE || ports.peer.eof && !rest.is_empty() {
+                ports.to_user.push(ports.peer.eat(rest.len()));
+                return Err(match ports.peer.eof {
+                    true if rest.len() <= LONGEST_LINE => {
+                        ProtocolError::Cut { waiting_for: "the end of its line" }
+                    }
+                    _ => ProtocolError::Malformed {
+                        expected: "a reply line with an end",
+                        got: rest[..80.min(rest.len())].to_vec(),
+                    },
+                });
+            }
+            return Ok(false);
+        };
+        if shown {
+            ports.to_user.push(line);
+        }
+        match self.reader.line(line) {
+            Ok(None) => {}
+            Ok(Some(reply)) => self.answered(ports, reply)?,
+            Err(error) => {
+                // The person sees what it was that we do not understand.
+                if !shown {
+                    ports.to_user.push(line);
+                }
+                return Err(error);
+            }
+        }
+        Ok(true)
+    }
+
+    fn answered(&mut self, ports: &mut Ports<'_>, reply: Reply) -> Result<(), ProtocolError> {
+        self.closing = reply.code == 421;
+        let Some(Asked { verb, ours }) = self.asked.pop_front() else {
+            let event = if self.closing {
+                self.judge(Verb::Other, reply.code);
+                Event::Reply { after: Verb::Other, ours: false, reply }
+            } else {
+                Event::Unasked(reply)
+            };
+            self.events.push_back(event);
+            return Ok(());
+        };
+        if !ours {
+            self.judge(verb, reply.code);
+        }
+        self.events.push_back(Event::Reply { after: verb, ours, reply: reply.clone() });
+        match (verb, reply.code) {
+            (Verb::Greeting, code) => self.greeted(ports, code, &reply)?,
+            (Verb::Hello, code) => {
+                self.offers = if code == 250 { Offers::read(&reply) } else { Offers::default() };
+                if ours {
+                    self.set_up(ports)?;
+                }
+            }
+            (Verb::StartTls, 220) if self.secure => {
+                let got = reply.last().to_vec();
+                return Err(ProtocolError::Malformed {
+                    expected: "a refusal, since TLS is on already",
+                    got,
+                });
+            }
+            (Verb::StartTls, 220) => {
+                self.state = State::Tls;
+                self.tls_is_ours = ours;
+            }
+            (Verb::StartTls, _) if ours => return Err(refused("STARTTLS", &reply)),
+            (Verb::Auth, 334) if ours => self.answer_challenge(ports)?,
+            (Verb::Auth, 235) if ours => self.hand_over(),
+            (Verb::Auth, _) if ours => return Err(refused("the login", &reply)),
+            (Verb::Auth, code) => self.challenged = code == 334,
+            (Verb::Data, 354) if self.state != State::Data => {
+                self.state = State::Data;
+                self.content = Content::new(self.config.content);
+            }
+            (Verb::Data, 354) => {}
+            // With --no-wait the content was expected to be welcome.
+            (Verb::Data, _) if self.state == State::Data => self.state = State::Open,
+            (Verb::Quit, _) => self.state = State::Over,
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn judge(&mut self, verb: Verb, code: u16) {
+        let worst = match (verb, code) {
+            (Verb::Auth, 500..) => Worst::Login,
+            (_, 500..) => Worst::Refused,
+            (_, 400..) => Worst::Later,
+            // The reply to QUIT comes when all is done.
+            _ => return,
+        };
+        self.worst = self.worst.max(Some(worst));
+    }
+
+    fn greeted(
+        &mut self,
+        ports: &mut Ports<'_>,
+        code: u16,
+        reply: &Reply,
+    ) -> Result<(), ProtocolError> {
+        let wants_setup = self.config.starttls || self.config.auth.is_some();
+        match (code, wants_setup) {
+            (220, true) => self.hello(ports),
+            (_, true) => return Err(refused("the connection", reply)),
+            (_, false) => self.hand_over(),
+        }
+        Ok(())
+    }
+
+    /// EHLO has been answered: what comes next of what was asked for?
+    fn set_up(&mut self, ports: &mut Ports<'_>) -> Result<(), ProtocolError> {
+        if self.config.starttls && !self.secure {
+            if !self.offers.starttls {
+                return Err(ProtocolError::Missing { what: "STARTTLS" });
+            }
+            self.ask(ports, Verb::StartTls, "STARTTLS", None);
+            return Ok(());
+        }
+        let Some(credentials) = self.config.auth.clone() else {
+            self.hand_over();
+            return Ok(());
+        };
+        let Some(mechanism) = self.offers.auth else {
+            return Err(ProtocolError::Missing { what: "a login by PLAIN or LOGIN" });
+        };
+        self.login = Some((mechanism, 0));
+        let name = mechanism.name();
+        match mechanism.initial(&credentials) {
+            Some(initial) => {
+                let line = format!("AUTH {name} {initial}");
+                self.ask(ports, Verb::Auth, &line, Some(&format!("AUTH {name} ****")));
+            }
+            None => self.ask(ports, Verb::Auth, &format!("AUTH {name}"), None),
+        }
+        Ok(())
+    }
+
+    fn answer_challenge(&mut self, ports: &mut Ports<'_>) -> Result<(), ProtocolError> {
+        let answer = match (&mut self.login, &self.config.auth) {
+            (Some((mechanism, n)), Some(credentials)) => {
+                let answer = mechanism.answer(credentials, *n);
+                *n += 1;
+                answer
+            }
+            _ => None,
+        };
+        match answer {
+            Some(answer) => self.ask(ports, Verb::Auth, &answer, Some("****")),
+            None => {
+                let got = b"334".to_vec();
+                return Err(ProtocolError::Malformed { expected: "the end of the login", got });
+            }
+        }
+        Ok(())
+    }
+
+    fn hand_over(&mut self) {
+        self.state = if self.config.setup_only { State::Over } else { State::Open };
+        self.events.push_back(Event::Ready);
+    }
+
+    /// May a line go out now?
+    fn may_send(&self) -> bool {
+        if self.asked.is_empty() {
+            return true;
+        }
+        // Behind these, the reply decides what the next byte is; for TLS even with --no-wait.
+        let waits = |asked: &Asked| match asked.verb {
+            Verb::StartTls => true,
+            Verb::Greeting | Verb::Data | Verb::Auth | Verb::EndOfData => {
+                self.config.pace != Pace::AtOnce
+            }
+            Verb::Hello
+            | Verb::Mail
+            | Verb::Rcpt
+            | Verb::Bdat(_)
+            | Verb::Rset
+            | Verb::Noop
+            | Verb::Vrfy
+            | Verb::Help
+            | Verb::Quit
+            | Verb::Other => false,
+        };
+        match self.config.pace {
+            Pace::LockStep => false,
+            Pace::Grouped => {
+                self.offers.pipelining && self.asked.iter().all(|a| a.verb.may_be_followed())
+            }
+            Pace::Typed | Pace::AtOnce => !self.asked.iter().any(waits),
+        }
+    }
+
+    /// The person's next line, or part of the content. False if nothing can be sent now.
+    fn speak(&mut self, ports: &mut Ports<'_>) -> Result<bool, ProtocolError> {
+        match self.state {
+            State::Data => self.send_content(ports),
+            State::Bdat(left) => self.send_octets(ports, left),
+            State::Open if ports.to_peer.room() > 0 && self.may_send() => self.send_line(ports),
+            State::Setup | State::Open | State::Tls | State::Leaving | State::Over => Ok(false),
+        }
+    }
+
+    fn send_line(&mut self, ports: &mut Ports<'_>) -> Result<bool, ProtocolError> {
+        let rest = ports.user.rest();
+        let Some((line, eaten)) = line_of(rest, ports.user.eof, self.config.content.raw) else {
+            if rest.len() >= LONGEST_COMMAND {
+                return Err(ProtocolError::Unfinished {
+                    what: "a command: there is no line end in 32 KiB",
+                });
+            }
+            if ports.user.is_over() && self.asked.is_empty() {
+                self.take_leave(ports);
+                return Ok(true);
+            }
+            return Ok(false);
+        };
+        let verb = if self.challenged { Verb::Auth } else { Verb::of(line) };
+        ports.to_peer.push(line);
+        ports.to_peer.push(b"\r\n");
+        ports.user.eat(eaten);
+        self.challenged = false;
+        if let Verb::Bdat(size @ 1..) = verb {
+            self.state = State::Bdat(size);
+        } else if verb == Verb::Data && self.config.pace == Pace::AtOnce {
+            self.state = State::Data;
+            self.content = Content::new(self.config.content);
+        } else if verb == Verb::Quit {
+            self.state = State::Leaving;
+        }
+        self.asked.push_back(Asked { verb, ours: false });
+        Ok(true)
+    }
+
+    fn send_content(&mut self, ports: &mut Ports<'_>) -> Result<bool, ProtocolError> {
+        let rest = ports.user.rest();
+        let piece = &rest[..rest.len().min(ports.to_peer.room())];
+        let (mut eaten, mut done) = (0, false);
+        ports.to_peer.with(|out| {
+            (eaten, done) = self.content.encode(piece, out);
+            if !done && ports.user.eof && eaten == rest.len() {
+                done = self.content.finish(out);
+            }
+        });
+        ports.user.eat(eaten);
+        if done {
+            self.state = State::Open;
+            self.asked.push_back(Asked { verb: Verb::EndOfData, ours: false });
+        } else if ports.user.is_over() {
+            return Err(ProtocolError::Unfinished {
+                what: "the message: the line with a single dot is missing, so it was not sent",
+            });
+        }
+        Ok(eaten > 0 || done)
+    }
+
+    fn send_octets(&mut self, ports: &mut Ports<'_>, left: u64) -> Result<bool, ProtocolError> {
+        let rest = ports.user.rest();
+        let most = usize::try_from(left).unwrap_or(usize::MAX);
+        let n = rest.len().min(ports.to_peer.room()).min(most);
+        ports.to_peer.push(ports.user.eat(n));
+        let left = left - n as u64;
+        self.state = if left == 0 { State::Open } else { State::Bdat(left) };
+        if left > 0 && ports.user.is_over() {
+            return Err(ProtocolError::Unfinished { what: "the octets that BDAT announced" });
+        }
+        Ok(n > 0)
+    }
+
+    /// The input has ended, and every command has its reply.
+    fn take_leave(&mut self, ports: &mut Ports<'_>) {
+        if self.challenged {
+            // An open AUTH dialogue is called off by a line with a star (RFC 4954 §4).
+            self.challenged = false;
+            ports.to_peer.push(b"*\r\n");
+            self.asked.push_back(Asked { verb: Verb::Auth, ours: false });
+            return;
+        }
+        ports.to_peer.push(b"QUIT\r\n");
+        self.asked.push_back(Asked { verb: Verb::Quit, ours: false });
+        self.events.push_back(Event::Said("QUIT".to_owned()));
+        self.state = State::Leaving;
+    }
+
+    /// The server has hung up, and all that it said has been read.
+    fn hung_up(&mut self) -> Result<Step<Event>, ProtocolError> {
+        if self.closing && !self.reader.is_inside() {
+            self.state = State::Over;
+            return Ok(Step::Done);
+        }
+        let waiting_for = match (self.asked.front(), self.state) {
+            (Some(asked), _) => asked.verb.awaited(),
+            (None, State::Data | State::Bdat(_)) => "the end of the message",
+            (None, State::Over) => return Ok(Step::Done),
+            (None, State::Setup | State::Open | State::Tls | State::Leaving) => "QUIT",
+        };
+        Err(ProtocolError::Cut { waiting_for })
+    }
+}
+
+/// The first line of `bytes`, without its line end, and its length with it.
+fn line_of(bytes: &[u8], eof: bool, raw: bool) -> Option<(&[u8], usize)> {
+    let end = match raw {
+        true => memchr::memchr(b'\n', bytes),
+        false => memchr::memchr2(b'\r', b'\n', bytes),
+    };
+    match end {
+        None if eof && !bytes.is_empty() => Some((bytes, bytes.len())),
+        None => None,
+        Some(at) if bytes[at] == b'\n' => {
+            let line = &bytes[..at];
+            Some((if raw { line.strip_suffix(b"\r").unwrap_or(line) } else { line }, at + 1))
+        }
+        Some(at) => match bytes.get(at + 1) {
+            Some(b'\n') => Some((&bytes[..at], at + 2)),
+            Some(_) => Some((&bytes[..at], at + 1)),
+            // An LF may still follow.
+            None if eof => Some((&bytes[..at], at + 1)),
+            None => None,
+        },
+    }
+}
+
+fn refused(what: &'static str, reply: &Reply) -> ProtocolError {
+    ProtocolError::Refused { what, code: reply.code, text: reply.last().to_vec() }
+}
+
+impl Machine for Session {
+    type Event = Event;
+
+    fn step(&mut self, ports: &mut Ports<'_>) -> Result<Step<Event>, ProtocolError> {
+        loop {
+            if let Some(event) = self.events.pop_front() {
+                return Ok(Step::Event(event));
+            }
+            match self.state {
+                State::Over => return Ok(Step::Done),
+                State::Tls if !self.secure => {
+                    self.secure = true;
+                    return Ok(Step::StartTls);
+                }
+                State::Tls if self.tls_is_ours && self.config.auth.is_some() => {
+                    // What was said before TLS does not count any more (RFC 3207 §4.2).
+                    self.offers = Offers::default();
+                    self.state = State::Setup;
+                    self.hello(ports);
+                    continue;
+                }
+                State::Tls => {
+                    self.offers = Offers::default();
+                    self.hand_over();
+                    continue;
+                }
+                State::Setup | State::Open | State::Data | State::Bdat(_) | State::Leaving => {}
+            }
+            if self.hear(ports)? || self.speak(ports)? {
+                continue;
+            }
+            if ports.peer.is_over() {
+                return self.hung_up();
+            }
+            return Ok(Step::Wait);
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! Signals as events of the loop.
+
+use mio::event::Source;
+use mio::unix::pipe::{Receiver, Sender, new};
+use mio::{Interest, Registry, Token};
+use std::io::{self, Read};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// The signals by which a person or a supervisor ends a program.
+const FATAL: [i32; 4] = [libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGQUIT];
+
+/// The fatal signals, caught: readable once one has arrived.
+#[derive(Debug)]
+pub struct Signals {
+    rx: Receiver,
+    last: Arc<AtomicUsize>,
+}
+
+impl Signals {
+    /// Catches SIGINT, SIGTERM, SIGHUP and SIGQUIT from now on; one that the parent had set to
+    /// be ignored (`nohup`) stays ignored.
+    ///
+    /// # Errors
+    /// Out of descriptors.
+    pub fn catch_fatal() -> io::Result<Self> {
+        let (tx, rx): (Sender, Receiver) = new()?;
+        let last = Arc::new(AtomicUsize::new(0));
+        for signal in FATAL.into_iter().filter(|&s| !is_ignored(s)) {
+            // In this order: whoever is woken by the pipe finds the number already there.
+            signal_hook::flag::register_usize(signal, Arc::clone(&last), signal as usize)?;
+            let tx = std::os::fd::AsFd::as_fd(&tx).try_clone_to_owned()?;
+            signal_hook::low_level::pipe::register(signal, tx)?;
+        }
+        Ok(Self { rx, last })
+    }
+
+    /// Registers with the loop.
+    ///
+    /// # Errors
+    /// Those of epoll_ctl(2).
+    pub fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
+        self.rx.register(registry, token, Interest::READABLE)
+    }
+
+    /// The number of the signal that arrived, if one did.
+    pub fn arrived(&mut self) -> Option<i32> {
+        while matches!(self.rx.read(&mut [0; 16]), Ok(1..)) {}
+        match self.last.swap(0, Ordering::Relaxed) {
+            0 => None,
+            signal => i32::try_from(signal).ok(),
+        }
+    }
+}
+
+/// Keeps fatal signals waiting while it lives; when it goes, one that waited takes its course.
+///
+/// Unlike a handler this leaves no trace: afterwards every signal does what it did before.
+#[derive(Debug)]
+pub struct Held {
+    before: libc::sigset_t,
+}
+
+impl Held {
+    /// Holds SIGINT, SIGTERM, SIGHUP and SIGQUIT back from now on.
+    #[allow(unsafe_code)]
+    pub fn fatal() -> Self {
+        let mut set = std::mem::MaybeUninit::<libc::sigset_t>::zeroed();
+        let mut before = std::mem::MaybeUninit::<libc::sigset_t>::zeroed();
+        // SAFETY: both sets are valid places for the calls, which initialise them; the numbers
+        // are those of real signals, so none of the calls can fail.
+        let before = unsafe {
+            libc::sigemptyset(set.as_mut_ptr());
+            for signal in FATAL {
+                libc::sigaddset(set.as_mut_ptr(), signal);
+            }
+            libc::pthread_sigmask(libc::SIG_BLOCK, set.as_ptr(), before.as_mut_ptr());
+            before.assume_init()
+        };
+        Self { before }
+    }
+
+    /// Is one of them waiting?
+    #[allow(unsafe_code)]
+    pub fn any_waits(&self) -> bool {
+        let mut set = std::mem::MaybeUninit::<libc::sigset_t>::zeroed();
+        // SAFETY: sigpending(2) fills the set, which is a valid place; sigismember reads it.
+        unsafe {
+            libc::sigpending(set.as_mut_ptr());
+            FATAL.iter().any(|&signal| libc::sigismember(set.as_ptr(), signal) == 1)
+        }
+    }
+}
+
+impl Drop for Held {
+    #[allow(unsafe_code)]
+    fn drop(&mut self) {
+        // SAFETY: the mask is the one that pthread_sigmask(3) gave us in `fatal`.
+        unsafe {
+            libc::pthread_sigmask(libc::SIG_SETMASK, &raw const self.before, std::ptr::null_mut())
+        };
+    }
+}
+
+#[allow(unsafe_code)]
+fn is_ignored(signal: i32) -> bool {
+    let mut old = std::mem::MaybeUninit::<libc::sigaction>::zeroed();
+    // SAFETY: with a null new action sigaction(2) changes nothing and fills the old one, which
+    // is a valid place for it; zeroed is a valid value of this C struct.
+    let old = unsafe {
+        if libc::sigaction(signal, std::ptr::null(), old.as_mut_ptr()) != 0 {
+            return false;
+        }
+        old.assume_init()
+    };
+    old.sa_sigaction == libc::SIG_IGN
+}
