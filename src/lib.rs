@@ -50,8 +50,10 @@
 //!   ([`sys::fd`]).
 //! * **What a peer sent is data**: it is escaped before a person or a log sees it, and capped.
 
+pub mod cli;
 pub mod engine;
 pub mod error;
+pub mod modes;
 pub mod net;
 pub mod proto;
 pub mod report;

@@ -1,0 +1,227 @@
+//! The options, one struct. No behaviour: what they mean together is decided in `resolve`.
+
+use clap::{ArgAction, Parser};
+use std::path::PathBuf;
+
+const WHERE: &str = "Where";
+const ENDS: &str = "When it ends";
+const TLS: &str = "TLS";
+const MAIL: &str = "Mail";
+const RECORD: &str = "What is recorded and said";
+
+const ABOUT: &str = "\
+Connects or listens over TCP, TLS and Unix sockets, and carries standard input and output.";
+
+const TAIL: &str = "\
+TARGET is host, host:port, [v6]:port, a path after unix:, or a URL: tcp:// tls:// smtp://
+submission:// smtps://. TIME is in seconds, or has a unit: 500ms, 2m, 1h.
+
+  ncat example.org 80                     talk HTTP by hand
+  ncat -l 8080 < page.txt                 answer one caller
+  ncat --ssl example.org:993              the same under TLS
+  ncat --smtp --starttls mail.example     a mail dialogue, step by step
+
+The manual is ncat(1).";
+
+/// What was typed.
+#[derive(Debug, Default, Parser)]
+#[command(
+    name = "ncat",
+    about = ABOUT,
+    after_help = TAIL,
+    override_usage = "ncat [options] TARGET [PORT]\n       ncat -l [options] [ADDRESS] [PORT]",
+    disable_version_flag = true,
+    disable_help_flag = true,
+    args_override_self = true,
+    infer_long_args = true,
+    max_term_width = 100
+)]
+#[allow(clippy::struct_excessive_bools)]
+pub(super) struct Args {
+    /// Host, host:port, path or URL; with -l an address to wait on
+    #[arg(value_name = "TARGET", hide = true)]
+    pub(super) operands: Vec<String>,
+
+    /// IPv4 only
+    #[arg(short = '4', long = "4", help_heading = WHERE, overrides_with = "v6")]
+    pub(super) v4: bool,
+    /// IPv6 only
+    #[arg(short = '6', long = "6", help_heading = WHERE, overrides_with = "v4")]
+    pub(super) v6: bool,
+    /// Wait for a caller instead of calling
+    #[arg(short, long, help_heading = WHERE)]
+    pub(super) listen: bool,
+    /// Unix socket: TARGET is a path
+    #[arg(short = 'U', long, help_heading = WHERE)]
+    pub(super) unixsock: bool,
+    /// Look no name up: numeric addresses only
+    #[arg(short, long, help_heading = WHERE)]
+    pub(super) nodns: bool,
+    /// Call from this port; with -l wait on it
+    #[arg(short = 'p', long, value_name = "PORT", allow_hyphen_values = true, help_heading = WHERE)]
+    pub(super) source_port: Option<String>,
+    /// Call from this address
+    #[arg(short = 's', long, value_name = "ADDRESS", allow_hyphen_values = true, help_heading = WHERE)]
+    pub(super) source: Option<String>,
+    /// Keep waiting for callers, many at once; when calling, keep sending after the peer's end
+    #[arg(short, long, help_heading = WHERE)]
+    pub(super) keep_open: bool,
+    /// With -l: so many callers at once [100]
+    #[arg(short, long, value_name = "N", allow_hyphen_values = true, help_heading = WHERE)]
+    pub(super) max_conns: Option<String>,
+    /// With -l: print "listening tcp ADDRESS:PORT" on standard output when ready
+    #[arg(long, help_heading = WHERE)]
+    pub(super) announce: bool,
+    /// With -l: write the port to this file when ready
+    #[arg(long, value_name = "FILE", allow_hyphen_values = true, help_heading = WHERE)]
+    pub(super) port_file: Option<PathBuf>,
+
+    /// Give up when no conversation has started by then [10 for an address, 30 for the rest]
+    #[arg(short, long, value_name = "TIME", allow_hyphen_values = true, help_heading = ENDS)]
+    pub(super) wait: Option<String>,
+    /// End when nothing has moved for so long
+    #[arg(short, long, value_name = "TIME", allow_hyphen_values = true, help_heading = ENDS)]
+    pub(super) idle_timeout: Option<String>,
+    /// End so long after the end of the input; with a minus sign: never because of it
+    #[arg(short, value_name = "TIME", allow_hyphen_values = true, help_heading = ENDS)]
+    pub(super) quit: Option<String>,
+    /// Only find out whether somebody answers
+    #[arg(short = 'z', help_heading = ENDS)]
+    pub(super) probe: bool,
+    /// Only send; end with the input
+    #[arg(long, help_heading = ENDS)]
+    pub(super) send_only: bool,
+    /// Only receive; do not read the input
+    #[arg(long, help_heading = ENDS)]
+    pub(super) recv_only: bool,
+    /// Do not tell the peer when the input ends
+    #[arg(long, help_heading = ENDS)]
+    pub(super) no_shutdown: bool,
+
+    /// TLS from the first byte
+    #[arg(long, alias = "tls", help_heading = TLS)]
+    pub(super) ssl: bool,
+    /// Upgrade to TLS after the greeting; PROTO is smtp, and --smtp knows it
+    #[arg(
+        long,
+        value_name = "PROTO",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "",
+        help_heading = TLS
+    )]
+    pub(super) starttls: Option<String>,
+    /// The server's certificate must verify
+    #[arg(long, alias = "tls-verify", help_heading = TLS)]
+    pub(super) ssl_verify: bool,
+    /// Trust the certificates in this PEM file, and verify
+    #[arg(long, value_name = "FILE", alias = "tls-trustfile", allow_hyphen_values = true, help_heading = TLS)]
+    pub(super) ssl_trustfile: Option<PathBuf>,
+    /// Accept this certificate or key and no other: SHA-256 in hex or base64; repeatable
+    #[arg(long, value_name = "SHA256", alias = "tls-pin", action = ArgAction::Append, allow_hyphen_values = true, help_heading = TLS)]
+    pub(super) ssl_pin: Vec<String>,
+    /// Do not verify, and do not warn
+    #[arg(long, alias = "tls-insecure", help_heading = TLS)]
+    pub(super) ssl_insecure: bool,
+    /// Ask for this server name, and verify it
+    #[arg(long, value_name = "NAME", alias = "tls-servername", allow_hyphen_values = true, help_heading = TLS)]
+    pub(super) ssl_servername: Option<String>,
+    /// Our certificate (PEM, chain behind it)
+    #[arg(long, value_name = "FILE", alias = "tls-cert", allow_hyphen_values = true, help_heading = TLS)]
+    pub(super) ssl_cert: Option<PathBuf>,
+    /// Its private key (PEM) [the certificate's file]
+    #[arg(long, value_name = "FILE", alias = "tls-key", allow_hyphen_values = true, help_heading = TLS)]
+    pub(super) ssl_key: Option<PathBuf>,
+    /// With -l: write our certificate to this file, for callers to trust
+    #[arg(long, value_name = "FILE", alias = "tls-cert-out", allow_hyphen_values = true, help_heading = TLS)]
+    pub(super) ssl_cert_out: Option<PathBuf>,
+    /// With -l: callers must show a certificate by one of these authorities (PEM)
+    #[arg(long, value_name = "FILE", alias = "tls-client-ca", allow_hyphen_values = true, help_heading = TLS)]
+    pub(super) ssl_client_ca: Option<PathBuf>,
+    /// Cipher suites, as an OpenSSL cipher string
+    #[arg(long, value_name = "LIST", alias = "tls-ciphers", allow_hyphen_values = true, help_heading = TLS)]
+    pub(super) ssl_ciphers: Option<String>,
+    /// Lowest version, 1.2 or 1.3 [1.2]
+    #[arg(long, value_name = "VERSION", alias = "tls-min", allow_hyphen_values = true, help_heading = TLS)]
+    pub(super) ssl_min: Option<String>,
+    /// Highest version, 1.2 or 1.3 [1.3]
+    #[arg(long, value_name = "VERSION", alias = "tls-max", allow_hyphen_values = true, help_heading = TLS)]
+    pub(super) ssl_max: Option<String>,
+    /// Application protocols, separated by commas
+    #[arg(long, value_name = "LIST", alias = "tls-alpn", allow_hyphen_values = true, help_heading = TLS)]
+    pub(super) ssl_alpn: Option<String>,
+    /// Print what was agreed on and the certificates, as text or json; with -z, then exit
+    #[arg(
+        long,
+        value_name = "FORMAT",
+        alias = "tls-info",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "text",
+        help_heading = TLS
+    )]
+    pub(super) ssl_info: Option<String>,
+
+    /// Help to talk SMTP: port 25; 465 is TLS, 587 needs STARTTLS
+    #[arg(long, help_heading = MAIL)]
+    pub(super) smtp: bool,
+    /// Log in; the password comes from NCAT_AUTH, --auth-file or a prompt
+    #[arg(long, value_name = "USER[:PASS]", allow_hyphen_values = true, help_heading = MAIL)]
+    pub(super) auth: Option<String>,
+    /// The password is the first line of this file (mode 0600)
+    #[arg(long, value_name = "FILE", allow_hyphen_values = true, help_heading = MAIL)]
+    pub(super) auth_file: Option<PathBuf>,
+    /// The name for our own EHLO [the host's name]
+    #[arg(long, value_name = "NAME", allow_hyphen_values = true, help_heading = MAIL)]
+    pub(super) helo: Option<String>,
+    /// Say what each reply means and what comes next
+    #[arg(long, help_heading = MAIL)]
+    pub(super) explain: bool,
+    /// Send lines without waiting for the reply to the one before
+    #[arg(long, help_heading = MAIL)]
+    pub(super) no_wait: bool,
+    /// Send lines in groups where the server offers PIPELINING
+    #[arg(long, help_heading = MAIL)]
+    pub(super) pipelining: bool,
+    /// Double the dots that begin a line of the message
+    #[arg(long, help_heading = MAIL)]
+    pub(super) dot_stuff: bool,
+    /// Send a CR that no LF follows as it is
+    #[arg(long, help_heading = MAIL)]
+    pub(super) raw: bool,
+    /// Exit 0 whatever the server replies
+    #[arg(long, help_heading = MAIL)]
+    pub(super) exit_zero: bool,
+
+    /// Send CR LF for LF
+    #[arg(short = 'C', long, help_heading = RECORD)]
+    pub(super) crlf: bool,
+    /// Record the bytes of both directions
+    #[arg(short, long, value_name = "FILE", allow_hyphen_values = true, help_heading = RECORD)]
+    pub(super) output: Option<PathBuf>,
+    /// Record them as a hex dump
+    #[arg(short = 'x', long, value_name = "FILE", allow_hyphen_values = true, help_heading = RECORD)]
+    pub(super) hex_dump: Option<PathBuf>,
+    /// Append to the recordings
+    #[arg(long, help_heading = RECORD)]
+    pub(super) append_output: bool,
+    /// On a terminal: auto shows escape sequences but for colours, strict shows all, off none [auto]
+    #[arg(long, value_name = "WHEN", allow_hyphen_values = true, help_heading = RECORD)]
+    pub(super) safe_output: Option<String>,
+    /// Tell the story; twice: more
+    #[arg(short, long, action = ArgAction::Count, help_heading = RECORD)]
+    pub(super) verbose: u8,
+    /// Print this help
+    #[arg(short, long, action = ArgAction::Help, help_heading = RECORD)]
+    pub(super) help: Option<bool>,
+    /// Print the version
+    #[arg(long, help_heading = RECORD)]
+    pub(super) version: bool,
+
+    /// Print NCAT TEST: LISTEN for each socket that listens
+    #[arg(long, hide = true)]
+    pub(super) test: bool,
+    /// Print completions for a shell
+    #[arg(long, value_name = "SHELL", hide = true)]
+    pub(super) completions: Option<String>,
+}

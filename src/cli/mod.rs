@@ -1,0 +1,147 @@
+//! The command line to a [`Job`]; the one place that reads arguments and the environment.
+
+mod args;
+mod resolve;
+
+use crate::error::Error;
+use crate::modes::Job;
+use crate::report::Report;
+use args::Args;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{CommandFactory, Parser};
+use std::ffi::{OsStr, OsString};
+
+/// What the command line asks for.
+#[derive(Debug)]
+pub enum Asked {
+    /// A job, and how much is said about it.
+    Job(Box<Job>, Report),
+    /// A text on standard output: the help, completions.
+    Print(String),
+    /// The version, on standard error as ncat has it.
+    Version,
+}
+
+/// The environment, as far as we care.
+#[derive(Debug, Default, Clone)]
+pub struct Environment {
+    /// `NCAT_AUTH`
+    pub auth: Option<OsString>,
+    /// `NO_COLOR` is set and not empty.
+    pub no_color: bool,
+    /// `SSLKEYLOGFILE` is set and not empty.
+    pub key_log: bool,
+}
+
+impl Environment {
+    /// Reads it.
+    pub fn read() -> Self {
+        let is_set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+        Self {
+            auth: std::env::var_os("NCAT_AUTH").filter(|value| !value.is_empty()),
+            no_color: is_set("NO_COLOR"),
+            key_log: is_set("SSLKEYLOGFILE"),
+        }
+    }
+}
+
+/// Reads the command line, the program's name first.
+///
+/// # Errors
+/// What is wrong with it (exit 2).
+pub fn parse(
+    arguments: impl IntoIterator<Item = OsString>,
+    environment: &Environment,
+) -> Result<Asked, Error> {
+    let args = match Args::try_parse_from(arguments) {
+        Ok(args) => args,
+        Err(e) if e.kind() == ErrorKind::DisplayHelp => return Ok(Asked::Print(e.to_string())),
+        Err(e) => return Err(say(&e)),
+    };
+    if args.version {
+        return Ok(Asked::Version);
+    }
+    if let Some(shell) = &args.completions {
+        return completions(shell);
+    }
+    let report = Report::new(args.verbose, environment.no_color);
+    let job = resolve::job(args, environment, &report)?;
+    Ok(Asked::Job(Box::new(job), report))
+}
+
+fn completions(shell: &str) -> Result<Asked, Error> {
+    let kind: clap_complete::Shell = shell.parse().map_err(|_| {
+        Error::usage(format!("there are no completions for \"{shell}\""))
+            .hint("bash, elvish, fish, powershell and zsh have them")
+    })?;
+    let mut out = Vec::new();
+    clap_complete::generate(kind, &mut Args::command(), "ncat", &mut out);
+    Ok(Asked::Print(String::from_utf8_lossy(&out).into_owned()))
+}
+
+/// clap's complaint in our words.
+#[expect(clippy::wildcard_enum_match_arm, reason = "clap's kinds are an open set")]
+fn say(error: &clap::Error) -> Error {
+    let context = |kind| match error.get(kind) {
+        Some(ContextValue::String(text)) => Some(text.as_str()),
+        _ => None,
+    };
+    let option = |text: &str| text.split([' ', '=']).next().unwrap_or(text).to_owned();
+    let given = context(ContextKind::InvalidArg).map_or_else(String::new, option);
+    match error.kind() {
+        ErrorKind::UnknownArgument => {
+            let ambiguous = same_start(&given);
+            if ambiguous.len() > 1 {
+                let all = ambiguous.join(" ");
+                return Error::usage(format!("{given} may be one of several options: {all}"));
+            }
+            let error = Error::usage(format!("{given} is not an option of ncat"));
+            match context(ContextKind::SuggestedArg) {
+                Some(near) => {
+                    error.hint(format!("there is {}; ncat --help lists them", option(near)))
+                }
+                None => error.hint("ncat --help lists them"),
+            }
+        }
+        ErrorKind::InvalidValue | ErrorKind::NoEquals | ErrorKind::WrongNumberOfValues => {
+            Error::usage(format!("{} needs a value", spelled(&given)))
+        }
+        ErrorKind::TooManyValues => Error::usage(format!("{given} takes no value")),
+        ErrorKind::InvalidUtf8 => Error::usage("an argument is not valid UTF-8"),
+        // The rest cannot happen with options that clap does not check.
+        _ => {
+            let text = error.to_string();
+            let line = text.lines().next().unwrap_or_default();
+            Error::usage(line.strip_prefix("error: ").unwrap_or(line))
+        }
+    }
+}
+
+/// Both spellings of an option: `-w, --wait TIME`.
+fn spelled(long: &str) -> String {
+    let command = Args::command();
+    let known = command
+        .get_arguments()
+        .find(|arg| arg.get_long().is_some_and(|name| long.strip_prefix("--") == Some(name)));
+    let Some(arg) = known else { return long.to_owned() };
+    let short = arg.get_short().map(|letter| format!("-{letter}, ")).unwrap_or_default();
+    let value = arg.get_value_names().and_then(|names| names.first());
+    let value = value.map(|value| format!(" {value}")).unwrap_or_default();
+    format!("{short}{long}{value}")
+}
+
+/// The long options that start with what was typed.
+fn same_start(typed: &str) -> Vec<String> {
+    let Some(start) = typed.strip_prefix("--").filter(|start| !start.is_empty()) else {
+        return Vec::new();
+    };
+    let command = Args::command();
+    let names = command.get_arguments().filter(|arg| !arg.is_hide_set());
+    let longs = names.filter_map(|arg| arg.get_long());
+    longs.filter(|long| long.starts_with(start)).map(|long| format!("--{long}")).collect()
+}
+
+/// Text that the person typed, if it is text.
+fn text(value: &OsStr) -> Result<&str, Error> {
+    value.to_str().ok_or_else(|| Error::usage("an argument is not valid UTF-8"))
+}

@@ -1,0 +1,876 @@
+//! What the options mean together: defaults, conflicts, and remedies.
+
+use super::args::Args;
+use super::{Environment, text};
+use crate::engine::manners::{Manners, PeerEnd, Receive, UserEnd};
+use crate::error::{Error, words};
+use crate::modes::talk::{Log, SafeOutput, Session};
+use crate::modes::tlsinfo::Format;
+use crate::modes::{Job, connect, listen, mail};
+use crate::net::names::{Family, service};
+use crate::net::target::{Host, Scheme, Written, unix_path};
+use crate::net::trust::{Parameters, Trust, Verify};
+use crate::proto::content::Style;
+use crate::proto::sasl::Secret;
+use crate::proto::smtp::session::Pace;
+use crate::report::Report;
+use crate::term::safe::quote;
+use base64::Engine as _;
+use std::io::{IsTerminal, stderr};
+use std::net::IpAddr;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// ncat's own port, for when none is given.
+const DEFAULT_PORT: u16 = 31337;
+
+/// Callers at once when `-m` says nothing.
+const DEFAULT_MOST: usize = 100;
+
+/// The longest time an option takes, in milliseconds (ncat's limit).
+const LONGEST: f64 = 2_147_483_647.0;
+
+/// The job that was asked for.
+///
+/// # Errors
+/// What does not go together, what is missing, what cannot be understood.
+pub(super) fn job(args: Args, environment: &Environment, report: &Report) -> Result<Job, Error> {
+    if args.listen {
+        listen_job(&args, environment, report).map(|config| Job::Listen(Box::new(config)))
+    } else {
+        connect_job(&args, environment, report).map(|config| Job::Connect(Box::new(config)))
+    }
+}
+
+fn usage(what: impl Into<String>) -> Error {
+    Error::usage(what)
+}
+
+/// Where to, before defaults.
+struct Place {
+    scheme: Option<Scheme>,
+    user: Option<String>,
+    host: Option<Host>,
+    port: Option<u16>,
+    path: Option<PathBuf>,
+}
+
+impl Place {
+    fn of(host: Option<Host>, port: Option<u16>) -> Self {
+        Self { scheme: None, user: None, host, port, path: None }
+    }
+}
+
+/// Operands to a place; `port_option` is `-p` of listen mode.
+fn place(args: &Args, port_option: Option<u16>) -> Result<Place, Error> {
+    if args.unixsock {
+        return match args.operands.as_slice() {
+            [] => Err(usage("-U needs the path of a Unix socket")),
+            [path] => {
+                let path = path.strip_prefix("unix:").unwrap_or(path);
+                let path = Some(unix_path(path).map_err(usage)?);
+                Ok(Place { path, ..Place::of(None, None) })
+            }
+            [_, port, ..] => Err(usage(format!(
+                "-U and the port {} do not go together: a Unix socket has a path only",
+                quoted(port)
+            ))),
+        };
+    }
+    let written = match args.operands.as_slice() {
+        [] => return Ok(Place::of(None, port_option)),
+        [one] if args.listen && port_option.is_none() && is_number(one) => {
+            return Ok(Place::of(None, Some(port(one)?)));
+        }
+        [one] if is_number(one) && one.len() <= 5 && !args.listen => {
+            return Err(usage(format!("{one} is a port: of which host?"))
+                .hint(format!("ncat HOST {one} calls it; ncat -l {one} waits on it")));
+        }
+        [one] | [one, _] => Written::parse(one).map_err(usage)?,
+        more => {
+            return Err(usage(format!(
+                "there are {} operands, and ncat takes two at most: a host and a port",
+                more.len()
+            ))
+            .hint("-z probes one port at a time in this version"));
+        }
+    };
+    let second = args.operands.get(1);
+    match written {
+        Written::Unix(path) => match second {
+            None => Ok(Place { path: Some(path), ..Place::of(None, None) }),
+            Some(port) => Err(usage(format!(
+                "unix: and the port {} do not go together: a Unix socket has a path only",
+                quoted(port)
+            ))),
+        },
+        Written::Host { scheme, user, host, port: written } => {
+            let ports: Vec<_> = written.iter().chain(second).collect();
+            let port = match (ports.as_slice(), port_option) {
+                ([], option) => option,
+                ([one], None) => Some(port(one)?),
+                (several, option) => {
+                    let option = option.map(|port| port.to_string());
+                    let all: Vec<_> =
+                        several.iter().map(|p| p.as_str()).chain(option.as_deref()).collect();
+                    let all = quoted(&all.join(" and "));
+                    return Err(usage(format!("the port is given more than once: {all}")));
+                }
+            };
+            Ok(Place { scheme, user, host, port, path: None })
+        }
+    }
+}
+
+fn is_number(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit())
+}
+
+fn port(text: &str) -> Result<u16, Error> {
+    if is_number(text) {
+        return text
+            .parse()
+            .map_err(|_| usage(format!("{} is not a port: they go up to 65535", quoted(text))));
+    }
+    if text.is_empty() {
+        return Err(usage("the port is missing behind the colon"));
+    }
+    service(text).ok_or_else(|| {
+        usage(format!("{} is neither a port nor a service that this machine knows", quoted(text)))
+    })
+}
+
+fn quoted(text: &str) -> String {
+    format!("\"{}\"", quote(text.as_bytes(), 60))
+}
+
+fn family(args: &Args) -> Family {
+    match (args.v4, args.v6) {
+        (true, _) => Family::V4,
+        (_, true) => Family::V6,
+        (false, false) => Family::Any,
+    }
+}
+
+/// `-i`, `-w`, `-q`: seconds with a fraction, or with a unit.
+fn time(option: &str, typed: &str) -> Result<Duration, Error> {
+    let digits = typed.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(typed.len());
+    let (number, unit) = typed.split_at(digits);
+    let factor = match unit.to_ascii_lowercase().as_str() {
+        "" | "s" => 1000.0,
+        "ms" => 1.0,
+        "m" => 60_000.0,
+        "h" => 3_600_000.0,
+        _ => return Err(bad_time(option, typed)),
+    };
+    let number: f64 = number.parse().map_err(|_| bad_time(option, typed))?;
+    if unit.is_empty() && number >= 100.0 {
+        return Err(usage(format!("{option} {typed}: seconds or milliseconds?"))
+            .hint(format!("write {typed}s or {typed}ms")));
+    }
+    let milliseconds = (number * factor).trunc();
+    if !(1.0..=LONGEST).contains(&milliseconds) {
+        return Err(bad_time(option, typed));
+    }
+    Ok(Duration::from_secs_f64(milliseconds / 1000.0))
+}
+
+fn bad_time(option: &str, typed: &str) -> Error {
+    usage(format!("{option} takes a time between 1ms and 2147483s, not {}", quoted(typed)))
+        .hint("2, 0.5, 500ms, 2m, 1h are times")
+}
+
+fn optional_time(option: &str, typed: Option<&String>) -> Result<Option<Duration>, Error> {
+    typed.map(|typed| time(option, typed)).transpose()
+}
+
+fn session(args: &Args) -> Result<Session, Error> {
+    let user_end = match args.quit.as_deref().map(|q| q.strip_prefix('-').ok_or(q)) {
+        Some(Ok(never)) => {
+            time("-q", never)?;
+            if args.send_only { UserEnd::Leave } else { UserEnd::Wait }
+        }
+        Some(Err(after)) => UserEnd::After(time("-q", after)?),
+        None if args.send_only => UserEnd::Leave,
+        None => UserEnd::Wait,
+    };
+    let keeps_sending = !args.listen && (args.send_only || args.keep_open && !args.recv_only);
+    let safe_output = match args.safe_output.as_deref() {
+        None | Some("auto") => SafeOutput::Auto,
+        Some("strict") => SafeOutput::Strict,
+        Some("off") => SafeOutput::Off,
+        Some(other) => {
+            return Err(usage(format!(
+                "--safe-output is auto, strict or off, not {}",
+                quoted(other)
+            )));
+        }
+    };
+    if args.append_output && args.output.is_none() && args.hex_dump.is_none() {
+        return Err(usage("--append-output goes with -o or -x: there is nothing to append to"));
+    }
+    Ok(Session {
+        manners: Manners {
+            send: !args.recv_only,
+            receive: if args.send_only { Receive::Discard } else { Receive::Deliver },
+            half_close: !args.no_shutdown,
+            user_end,
+            peer_end: if keeps_sending { PeerEnd::KeepSending } else { PeerEnd::Leave },
+            idle: optional_time("-i", args.idle_timeout.as_ref())?,
+        },
+        crlf: args.crlf,
+        safe_output,
+        log: Log {
+            raw: args.output.clone(),
+            hex: args.hex_dump.clone(),
+            append: args.append_output,
+        },
+    })
+}
+
+/// Does any option say "TLS", and not "TLS later"?
+fn implies_tls(args: &Args) -> bool {
+    args.ssl
+        || args.ssl_verify
+        || args.ssl_trustfile.is_some()
+        || !args.ssl_pin.is_empty()
+        || args.ssl_insecure
+        || args.ssl_servername.is_some()
+        || args.ssl_cert.is_some()
+        || args.ssl_key.is_some()
+        || args.ssl_cert_out.is_some()
+        || args.ssl_client_ca.is_some()
+        || args.ssl_ciphers.is_some()
+        || args.ssl_min.is_some()
+        || args.ssl_max.is_some()
+        || args.ssl_alpn.is_some()
+        || args.ssl_info.is_some()
+}
+
+fn parameters(args: &Args, environment: &Environment) -> Result<Parameters, Error> {
+    let version = |option: &str, typed: Option<&String>| match typed.map(String::as_str) {
+        None => Ok(None),
+        Some("1.2" | "TLSv1.2" | "tls1.2") => Ok(Some(12)),
+        Some("1.3" | "TLSv1.3" | "tls1.3") => Ok(Some(13)),
+        Some(other) => {
+            let error = usage(format!("{option} is 1.2 or 1.3, not {}", quoted(other)));
+            Err(match other {
+                "1.0" | "1.1" | "1" => {
+                    error.hint("versions before 1.2 are broken, and ncat does not have them")
+                }
+                _ => error,
+            })
+        }
+    };
+    let (min, max) = (
+        version("--ssl-min", args.ssl_min.as_ref())?.unwrap_or(12),
+        version("--ssl-max", args.ssl_max.as_ref())?.unwrap_or(13),
+    );
+    if min > max {
+        return Err(usage("--ssl-min 1.3 and --ssl-max 1.2 leave no version of TLS"));
+    }
+    let alpn: Vec<_> = args
+        .ssl_alpn
+        .iter()
+        .flat_map(|list| list.split(','))
+        .map(|protocol| protocol.trim().to_owned())
+        .collect();
+    if alpn.iter().any(|p| p.is_empty() || p.len() > 255) {
+        return Err(usage("--ssl-alpn takes names of 1 to 255 bytes, separated by commas"));
+    }
+    Ok(Parameters {
+        ciphers: args.ssl_ciphers.clone(),
+        only_tls13: min == 13,
+        only_tls12: max == 12,
+        alpn,
+        certificate: args.ssl_cert.clone(),
+        key: args.ssl_key.clone(),
+        key_log: environment.key_log,
+    })
+}
+
+/// 32 octets in hex (colons allowed) or base64, as browsers, OpenSSL and curl print them.
+fn pin(typed: &str) -> Result<[u8; 32], Error> {
+    let bare = typed.strip_prefix("sha256//").or(typed.strip_prefix("sha256/")).unwrap_or(typed);
+    let hex: String = bare.chars().filter(|c| *c != ':').collect();
+    let octets = if hex.len() == 64 && hex.bytes().all(|b| b.is_ascii_hexdigit()) {
+        (0..64).step_by(2).filter_map(|i| u8::from_str_radix(&hex[i..i + 2], 16).ok()).collect()
+    } else {
+        base64::engine::general_purpose::STANDARD.decode(bare).unwrap_or_default()
+    };
+    octets.try_into().map_err(|_| {
+        usage(format!("--ssl-pin takes a SHA-256 in hex or base64, not {}", quoted(typed)))
+            .hint("ncat -z --ssl-info HOST:PORT prints those of a server")
+    })
+}
+
+fn connect_job(
+    args: &Args,
+    environment: &Environment,
+    report: &Report,
+) -> Result<connect::Config, Error> {
+    only_with_listen(args)?;
+    only_with_smtp(args)?;
+    if args.unixsock && args.source_port.is_some() {
+        return Err(usage("-U and -p do not go together: a Unix socket has no ports"));
+    }
+    let place = place(args, None)?;
+    if place.host.is_none() && place.path.is_none() {
+        return Err(
+            usage("there is no host to connect to").hint("ncat HOST PORT, or ncat -l PORT to wait")
+        );
+    }
+    let on_unix = place.path.is_some();
+    let helper = args.smtp
+        || matches!(place.scheme, Some(Scheme::Smtp | Scheme::Submission | Scheme::Smtps));
+    if let Some(path) = &place.path
+        && !helper
+        && implies_tls(args)
+    {
+        let path = path.display();
+        return Err(usage(format!("TLS over the Unix socket {path} is not supported")));
+    }
+    let default_port = match place.scheme {
+        Some(Scheme::Smtp) => 25,
+        Some(Scheme::Submission) => 587,
+        Some(Scheme::Smtps) => 465,
+        Some(Scheme::Tcp | Scheme::Tls) | None if helper => 25,
+        Some(Scheme::Tcp | Scheme::Tls) | None => DEFAULT_PORT,
+    };
+    let port = place.port.unwrap_or(default_port);
+    if port == 0 && !on_unix {
+        return Err(usage("nobody can be called on port 0"));
+    }
+    let starttls = starttls(args, helper, port, place.scheme)?;
+    let from_first_byte = !starttls
+        && match place.scheme {
+            Some(Scheme::Tls | Scheme::Smtps) => true,
+            _ if helper => args.ssl || port == 465 && !on_unix,
+            _ => implies_tls(args),
+        };
+    let login = login(args, environment, place.user.as_deref(), report)?;
+    let host = place.host.as_ref();
+    let is_here = host.is_none_or(|host| is_loopback(host.as_str()));
+    let tls = if from_first_byte || starttls || helper {
+        let name = args.ssl_servername.clone();
+        let name = name.or_else(|| host.map(|host| host.without_zone().to_owned()));
+        Some(connect::TlsClient {
+            trust: trust(args, login.is_some() && !is_here)?,
+            parameters: parameters(args, environment)?,
+            name: name.unwrap_or_else(|| "localhost".to_owned()),
+        })
+    } else {
+        None
+    };
+    let session = session(args)?;
+    let mail = match (helper, starttls) {
+        (true, _) => Some(mail_config(args, starttls, login, report)?),
+        (false, true) => {
+            Some(mail::Config { upgrade_only: true, ..mail_config(args, true, None, report)? })
+        }
+        (false, false) => None,
+    };
+    if on_unix && args.source.is_some() {
+        report.story(format_args!("-s has no effect on a Unix stream socket"));
+    }
+    Ok(connect::Config {
+        target: match (place.path, place.host) {
+            (Some(path), _) => connect::Target::Unix(path),
+            (None, host) => {
+                let host = host.map_or_else(String::new, |host| host.as_str().to_owned());
+                connect::Target::Tcp { host, port }
+            }
+        },
+        family: family(args),
+        numeric: args.nodns,
+        source: args.source.clone().filter(|_| !on_unix),
+        source_port: args.source_port.as_deref().map_or(Ok(0), source_port)?,
+        wait: optional_time("-w", args.wait.as_ref())?,
+        tls,
+        tls_later: !from_first_byte,
+        tls_info: tls_info(args)?,
+        probe: args.probe,
+        session,
+        mail,
+    })
+}
+
+fn source_port(typed: &str) -> Result<u16, Error> {
+    match typed.parse() {
+        Ok(port @ 1..) if is_number(typed) => Ok(port),
+        _ => Err(usage(format!("-p takes a port from 1 to 65535, not {}", quoted(typed)))),
+    }
+}
+
+fn tls_info(args: &Args) -> Result<Option<Format>, Error> {
+    match args.ssl_info.as_deref() {
+        None => Ok(None),
+        Some("text") => Ok(Some(Format::Text)),
+        Some("json") => Ok(Some(Format::Json)),
+        Some(other) => Err(usage(format!("--ssl-info is text or json, not {}", quoted(other)))),
+    }
+}
+
+/// Is TLS to start by STARTTLS, before the person's first line?
+fn starttls(args: &Args, helper: bool, port: u16, scheme: Option<Scheme>) -> Result<bool, Error> {
+    let Some(protocol) = args.starttls.as_deref() else {
+        // Submission without TLS would be a password in the clear (RFC 8314 §3.3).
+        let submission =
+            scheme == Some(Scheme::Submission) || port == 587 && scheme != Some(Scheme::Smtps);
+        return Ok(helper && submission && !args.ssl);
+    };
+    if args.ssl || matches!(scheme, Some(Scheme::Tls | Scheme::Smtps)) {
+        return Err(usage("--starttls and --ssl do not go together: TLS begins once"));
+    }
+    match protocol {
+        "smtp" => Ok(true),
+        "" if helper => Ok(true),
+        "" => Err(usage("--starttls needs to know the protocol")
+            .hint("--starttls=smtp, or --smtp with it")),
+        "lmtp" | "imap" | "pop3" | "ftp" | "nntp" | "sieve" | "ldap" | "xmpp" | "postgres"
+        | "mysql" | "irc" => Err(usage(format!("--starttls={protocol} is not there yet"))),
+        other => Err(usage(format!("--starttls does not know the protocol {}", quoted(other)))
+            .hint("it knows smtp")),
+    }
+}
+
+fn trust(args: &Args, login: bool) -> Result<Trust, Error> {
+    let pins = args.ssl_pin.iter().map(|typed| pin(typed)).collect::<Result<Vec<_>, _>>()?;
+    let strict = args.ssl_verify || args.ssl_trustfile.is_some();
+    if args.ssl_insecure && (strict || !pins.is_empty()) {
+        let other = match (args.ssl_verify, args.ssl_trustfile.is_some()) {
+            (true, _) => "--ssl-verify",
+            (_, true) => "--ssl-trustfile",
+            (false, false) => "--ssl-pin",
+        };
+        return Err(usage(format!("--ssl-insecure and {other} do not go together")));
+    }
+    let verify = match (args.ssl_insecure, strict || login) {
+        (true, _) => Verify::Skip,
+        (_, true) => Verify::Must,
+        (false, false) => Verify::Tell,
+    };
+    Ok(Trust { verify, file: args.ssl_trustfile.clone(), pins })
+}
+
+fn is_loopback(host: &str) -> bool {
+    host.eq_ignore_ascii_case("localhost")
+        || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+}
+
+/// Who logs in, and where the password is.
+fn login(
+    args: &Args,
+    environment: &Environment,
+    url_user: Option<&str>,
+    report: &Report,
+) -> Result<Option<mail::Login>, Error> {
+    let (user, typed) = match (args.auth.as_deref(), url_user) {
+        (None, None) if args.auth_file.is_some() => {
+            return Err(usage("--auth-file needs to know the user").hint("--auth USER"));
+        }
+        (None, None) => return Ok(None),
+        (None, Some(user)) => (user.to_owned(), None),
+        (Some(_), Some(_)) => {
+            return Err(usage("the user is given twice: in the URL, and with --auth"));
+        }
+        (Some(auth), None) => match auth.split_once(':') {
+            Some((user, password)) => (user.to_owned(), Some(password.to_owned())),
+            None => (auth.to_owned(), None),
+        },
+    };
+    if user.is_empty() || user.chars().any(char::is_control) {
+        return Err(usage(
+            "--auth takes USER or USER:PASS, and the user is missing or has a control character",
+        ));
+    }
+    let password = if let Some(password) = typed {
+        report.warning(format_args!(
+            "a password on the command line shows in the list of processes: \
+             NCAT_AUTH or --auth-file keep it to yourself"
+        ));
+        mail::Password::Known(Secret::new(password))
+    } else if let Some(file) = &args.auth_file {
+        mail::Password::Known(password_file(file)?)
+    } else if let Some(value) = &environment.auth {
+        let value = text(value)?;
+        let prefix = format!("{user}:");
+        let password = value.strip_prefix(&prefix).unwrap_or(value);
+        mail::Password::Known(Secret::new(password))
+    } else {
+        mail::Password::Ask
+    };
+    Ok(Some(mail::Login { user, password }))
+}
+
+fn password_file(file: &Path) -> Result<Secret, Error> {
+    let shown = file.display();
+    let cannot = |e: std::io::Error| {
+        Error::machine(format!("cannot read --auth-file {shown}: {}", words(&e)))
+    };
+    let mode = std::fs::metadata(file).map_err(cannot)?.permissions().mode();
+    if mode & 0o077 != 0 {
+        return Err(Error::machine(format!(
+            "--auth-file {shown} can be read by others (mode {:04o})",
+            mode & 0o7777
+        ))
+        .hint(format!("chmod 600 {shown}")));
+    }
+    let all = std::fs::read(file).map_err(cannot)?;
+    let line = all.split(|&b| b == b'\n').next().unwrap_or_default();
+    let line = line.strip_suffix(b"\r").unwrap_or(line);
+    if line.is_empty() {
+        return Err(Error::machine(format!(
+            "--auth-file {shown} has no password in its first line"
+        )));
+    }
+    Ok(Secret::new(line))
+}
+
+fn mail_config(
+    args: &Args,
+    starttls: bool,
+    login: Option<mail::Login>,
+    report: &Report,
+) -> Result<mail::Config, Error> {
+    for (given, option) in [(args.send_only, "--send-only"), (args.recv_only, "--recv-only")] {
+        if given && args.smtp {
+            return Err(usage(format!(
+                "{option} and --smtp do not go together: a dialogue needs both"
+            )));
+        }
+    }
+    let pace = match (args.no_wait, args.pipelining) {
+        (true, true) => {
+            return Err(usage(
+                "--no-wait and --pipelining do not go together: one asks the server, one does not",
+            ));
+        }
+        (true, false) => Some(Pace::AtOnce),
+        (false, true) => Some(Pace::Grouped),
+        (false, false) => None,
+    };
+    let helo = args.helo.clone().unwrap_or_else(host_name);
+    if helo.is_empty() || helo.chars().any(|c| c.is_control() || c.is_whitespace()) {
+        return Err(usage(format!("--helo takes a host name, not {}", quoted(&helo))));
+    }
+    Ok(mail::Config {
+        helo,
+        starttls,
+        login,
+        insecure: args.ssl_insecure,
+        pace,
+        content: Style { dot_stuff: args.dot_stuff, raw: args.raw },
+        explain: args.explain || report.is_telling() && stderr().is_terminal(),
+        exit_zero: args.exit_zero,
+        upgrade_only: false,
+    })
+}
+
+/// This machine's name, as good as it knows it.
+fn host_name() -> String {
+    let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    if name.is_empty() { "localhost".to_owned() } else { name }
+}
+
+fn only_with_listen(args: &Args) -> Result<(), Error> {
+    for (given, option) in [
+        (args.max_conns.is_some(), "-m"),
+        (args.announce, "--announce"),
+        (args.port_file.is_some(), "--port-file"),
+        (args.ssl_cert_out.is_some(), "--ssl-cert-out"),
+        (args.ssl_client_ca.is_some(), "--ssl-client-ca"),
+        (args.test, "--test"),
+    ] {
+        if given {
+            return Err(usage(format!("{option} goes with -l: it is about callers")));
+        }
+    }
+    Ok(())
+}
+
+fn only_with_smtp(args: &Args) -> Result<(), Error> {
+    let by_url = args.operands.first().is_some_and(|target| {
+        ["smtp://", "smtps://", "submission://", "submissions://"]
+            .iter()
+            .any(|scheme| target.to_ascii_lowercase().starts_with(scheme))
+    });
+    if args.smtp || by_url {
+        return Ok(());
+    }
+    for (given, option) in [
+        (args.auth.is_some(), "--auth"),
+        (args.auth_file.is_some(), "--auth-file"),
+        (args.helo.is_some() && args.starttls.is_none(), "--helo"),
+        (args.explain, "--explain"),
+        (args.no_wait, "--no-wait"),
+        (args.pipelining, "--pipelining"),
+        (args.dot_stuff, "--dot-stuff"),
+        (args.raw, "--raw"),
+        (args.exit_zero, "--exit-zero"),
+    ] {
+        if given {
+            return Err(usage(format!("{option} goes with --smtp: it is about a mail session")));
+        }
+    }
+    Ok(())
+}
+
+fn listen_job(
+    args: &Args,
+    environment: &Environment,
+    report: &Report,
+) -> Result<listen::Config, Error> {
+    let refused = [
+        (args.probe, "-z and -l do not go together: -z calls, -l waits"),
+        (
+            args.source.is_some(),
+            "-s and -l do not go together: give the address to wait on as ncat -l ADDRESS PORT",
+        ),
+        (args.smtp, "--smtp with -l would be a mail server, and that is not there yet"),
+        (args.starttls.is_some(), "--starttls and -l do not go together in this version"),
+        (args.ssl_info.is_some(), "--ssl-info goes with calling, not with -l"),
+        (
+            args.unixsock && args.source_port.is_some(),
+            "-U and -p do not go together: a Unix socket has no ports",
+        ),
+        (args.ssl_cert_out.is_some() && args.unixsock, "TLS over a Unix socket is not supported"),
+    ];
+    if let Some((_, why)) = refused.iter().find(|(given, _)| *given) {
+        return Err(usage(*why));
+    }
+    only_with_smtp(args)?;
+    let option = args.source_port.as_deref().map(|typed| match is_number(typed) {
+        true => port(typed),
+        false => Err(usage(format!("-p takes a port, not {}", quoted(typed)))),
+    });
+    let place = place(args, option.transpose()?)?;
+    if matches!(place.scheme, Some(Scheme::Smtp | Scheme::Submission | Scheme::Smtps)) {
+        return Err(usage("a mail server is not there yet"));
+    }
+    let tls = implies_tls(args) || place.scheme == Some(Scheme::Tls);
+    if place.path.is_some() && tls {
+        return Err(usage("TLS over a Unix socket is not supported"));
+    }
+    for (given, option) in [
+        (args.ssl_verify, "--ssl-verify"),
+        (args.ssl_trustfile.is_some(), "--ssl-trustfile"),
+        (args.ssl_servername.is_some(), "--ssl-servername"),
+        (!args.ssl_pin.is_empty(), "--ssl-pin"),
+        (args.ssl_insecure, "--ssl-insecure"),
+    ] {
+        if given {
+            report.warning(format_args!(
+                "{option} has no effect with -l: --ssl-client-ca FILE verifies callers"
+            ));
+        }
+    }
+    let most =
+        match args.max_conns.as_deref() {
+            None => DEFAULT_MOST,
+            Some(typed) => typed.parse().ok().filter(|_| is_number(typed)).ok_or_else(|| {
+                usage(format!("-m takes a number of callers, not {}", quoted(typed)))
+            })?,
+        };
+    if args.max_conns.is_some() && most > 0 && !args.keep_open {
+        report.warning(format_args!(
+            "-m {most} has no effect without -k: one caller is all there is"
+        ));
+    }
+    let host = place.host.as_ref().map(|host| host.as_str().to_owned());
+    let wait = optional_time("-w", args.wait.as_ref())?;
+    Ok(listen::Config {
+        tls: match tls {
+            false => None,
+            true => Some(listen::TlsServer {
+                parameters: parameters(args, environment)?,
+                host: host.clone(),
+                client_ca: args.ssl_client_ca.clone(),
+                certificate_out: args.ssl_cert_out.clone(),
+            }),
+        },
+        place: match (place.path, host) {
+            (Some(path), _) => listen::Place::Unix(path),
+            (None, Some(host)) => {
+                listen::Place::Host { host, port: place.port.unwrap_or(DEFAULT_PORT) }
+            }
+            (None, None) => listen::Place::Everywhere(place.port.unwrap_or(DEFAULT_PORT)),
+        },
+        family: family(args),
+        numeric: args.nodns,
+        keep_open: args.keep_open,
+        most,
+        wait,
+        session: session(args)?,
+        announce: args.announce,
+        port_file: args.port_file.clone(),
+        test: args.test,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::cli::{Asked, Environment, parse};
+    use crate::modes::Job;
+    use std::ffi::OsString;
+
+    fn job(line: &str) -> Result<Job, String> {
+        let words = std::iter::once("ncat").chain(line.split_whitespace()).map(OsString::from);
+        match parse(words, &Environment::default()) {
+            Ok(Asked::Job(job, _)) => Ok(*job),
+            Ok(other) => panic!("{line}: {other:?}"),
+            Err(error) => {
+                assert_eq!(error.exit().0, 2, "{error}");
+                Err(error.to_string())
+            }
+        }
+    }
+
+    fn shown(line: &str) -> String {
+        job(line).map_or_else(|e| panic!("{line}: {e}"), |job| format!("{job:?}"))
+    }
+
+    #[test]
+    fn options_stand_anywhere_and_bundle_and_shorten() {
+        for (line, part) in [
+            ("host 25", "Tcp { host: \"host\", port: 25 }"),
+            ("host -n 25", "numeric: true"),
+            ("-nzvp80 host 25", "source_port: 80"),
+            ("host:smtp", "port: 25 }"),
+            ("[::1]:25", "host: \"::1\", port: 25"),
+            ("::1", "host: \"::1\", port: 31337"),
+            ("-- host 25", "port: 25"),
+            ("-w 500ms host", "wait: Some(500ms)"),
+            ("-w1.5 host", "wait: Some(1.5s)"),
+            ("--wait=2 host", "wait: Some(2s)"),
+            ("--wai 2 host", "wait: Some(2s)"),
+            ("--send-o host 1", "receive: Discard"),
+            ("-4 -6 host 1", "family: V6"),
+            ("-6 -4 host 1", "family: V4"),
+            ("-p 1 -p 2 host 1", "source_port: 2"),
+            ("-q 1 host 1", "user_end: After(1s)"),
+            ("-q -1 host 1", "user_end: Wait"),
+            ("-q -1 --send-only host 1", "user_end: Leave"),
+            ("2130706433 9", "host: \"2130706433\", port: 9"),
+            ("--tls host 1", "verify: Tell"),
+            ("--tls-verify host 1", "verify: Must"),
+            ("--ssl-trustfile f host 1", "verify: Must"),
+            ("--ssl-insecure host 1", "verify: Skip"),
+            ("-U /run/x", "Unix(\"/run/x\")"),
+            ("unix:/run/x", "Unix(\"/run/x\")"),
+            ("tls://host:1", "tls_later: false"),
+            ("--smtp host", "port: 25 }"),
+            ("--smtp host:465", "tls_later: false"),
+            ("smtps://host", "port: 465 }"),
+            ("submission://host", "starttls: true"),
+            ("--smtp host:587", "starttls: true"),
+            ("--smtp --ssl host:587", "starttls: false"),
+            ("--smtp --ssl-trustfile f host", "tls_later: true"),
+            ("--starttls=smtp host:25", "upgrade_only: true"),
+        ] {
+            let text = shown(line);
+            assert!(text.contains(part), "{line}: {part}\n{text}");
+        }
+    }
+
+    #[test]
+    fn listening_takes_a_port_an_address_or_both() {
+        for (line, part) in [
+            ("-l", "Everywhere(31337)"),
+            ("-l 8080", "Everywhere(8080)"),
+            ("-l -p 8080", "Everywhere(8080)"),
+            ("-l :8080", "Everywhere(8080)"),
+            ("-l 0", "Everywhere(0)"),
+            ("-l localhost", "Host { host: \"localhost\", port: 31337 }"),
+            ("-l localhost 80", "Host { host: \"localhost\", port: 80 }"),
+            ("-l localhost:80", "Host { host: \"localhost\", port: 80 }"),
+            ("-l -p 80 1", "Host { host: \"1\", port: 80 }"),
+            ("-l unix:/x", "Unix(\"/x\")"),
+            ("-lk -m 5 1", "most: 5"),
+            ("-l --ssl 1", "tls: Some("),
+        ] {
+            let text = shown(line);
+            assert!(text.contains(part), "{line}: {part}\n{text}");
+        }
+    }
+
+    #[test]
+    fn what_does_not_go_together_is_refused_with_a_reason() {
+        for (line, part) in [
+            ("", "no host"),
+            ("80", "of which host"),
+            ("host 0", "port 0"),
+            ("host 65536", "65535"),
+            ("host -1", "not an option"),
+            ("host 80x", "neither a port nor a service"),
+            ("host:", "missing behind the colon"),
+            ("host:1 2", "more than once"),
+            ("a b c", "3 operands"),
+            ("-l 123456", "65535"),
+            ("-l -p 1 host 2", "more than once"),
+            ("-l -z 1", "-z and -l"),
+            ("-l -s 1.2.3.4 1", "-s and -l"),
+            ("-U", "path"),
+            ("-U /x 1", "do not go together"),
+            ("-U /x --ssl", "not supported"),
+            ("-U /x -p 1", "no ports"),
+            ("-l -m abc -k 1", "-m takes a number"),
+            ("-m 5 host 1", "-m goes with -l"),
+            ("-p 0 host 1", "1 to 65535"),
+            ("-p 4294967296 host 1", "1 to 65535"),
+            ("-w 0 host", "between 1ms"),
+            ("-w 0.5ms host", "between 1ms"),
+            ("-i 100 host", "seconds or milliseconds"),
+            ("-q x host", "between 1ms"),
+            ("-i 5d host", "between 1ms"),
+            ("-w", "-w, --wait TIME needs a value"),
+            ("--nosuch host", "not an option"),
+            ("--ss host", "one of several"),
+            ("-Z host", "not an option"),
+            ("--recv-only=1 host", "takes no value"),
+            ("--ssl-min 1.1 host 1", "not have them"),
+            ("--ssl-min 1.3 --ssl-max 1.2 host 1", "leave no version"),
+            ("--ssl-pin xyz host 1", "SHA-256"),
+            ("--ssl-insecure --ssl-verify host 1", "do not go together"),
+            ("--ssl --starttls=smtp host 1", "TLS begins once"),
+            ("--starttls host 1", "needs to know"),
+            ("--starttls=imap host 1", "not there yet"),
+            ("--explain host 1", "goes with --smtp"),
+            ("--auth-file f --smtp host", "needs to know the user"),
+            ("smtp://ann:x@host", "NCAT_AUTH"),
+            ("--auth x smtp://ann@host", "given twice"),
+            ("udp://host:1", "not there yet"),
+            ("-l --smtp 1025", "not there yet"),
+            ("--announce host 1", "goes with -l"),
+            ("--append-output host 1", "nothing to append"),
+            ("--safe-output x host 1", "auto, strict or off"),
+            ("--completions nosh", "no completions"),
+        ] {
+            let error = job(line).expect_err(line);
+            assert!(error.contains(part), "{line}: {part}\n{error}");
+        }
+    }
+
+    #[test]
+    fn a_pin_is_read_in_every_usual_spelling() {
+        let hex = "AB".repeat(32);
+        let colons = vec!["ab"; 32].join(":");
+        use base64::Engine as _;
+        let base64 = base64::engine::general_purpose::STANDARD.encode([0xab; 32]);
+        for typed in [hex, colons, base64.clone(), format!("sha256//{base64}")] {
+            assert_eq!(super::pin(&typed), Ok([0xab; 32]), "{typed}");
+        }
+    }
+
+    #[test]
+    fn a_password_of_the_environment_may_come_with_its_user() {
+        for value in ["ann:se:cret", "se:cret"] {
+            let environment = Environment { auth: Some(value.into()), ..Environment::default() };
+            let words = ["ncat", "--smtp", "--auth", "ann", "host"].map(OsString::from);
+            let asked = parse(words, &environment).unwrap();
+            let text = format!("{asked:?}");
+            assert!(text.contains("Known(***)") && !text.contains("cret"), "{text}");
+        }
+    }
+}

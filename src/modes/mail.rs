@@ -1,0 +1,348 @@
+//! A helped mail session: the machine keeps the order of things, the person does the talking.
+
+use super::connect::ReadyTls;
+use super::talk::{self, Scene};
+use crate::engine::dialogue::{Dialogue, Outcome};
+use crate::engine::manners::{Manners, Receive};
+use crate::engine::tap::Tap;
+use crate::engine::{Conversation, Status, Trouble};
+use crate::error::{Error, Exit, words};
+use crate::net::endpoint::{Endpoint, Io};
+use crate::proto::content::Style;
+use crate::proto::reply::Reply;
+use crate::proto::sasl::{Credentials, Secret};
+use crate::proto::smtp::Verb;
+use crate::proto::smtp::session::{self, Event, Pace, Worst};
+use crate::report::Report;
+use crate::sys::terminal::ask_secret;
+use crate::term::explain::{self, After};
+use crate::term::safe::quote;
+use std::time::{Duration, Instant};
+
+/// What TLS, EHLO and the login may take together when `-w` says nothing.
+const SETUP: Duration = Duration::from_secs(30);
+
+/// Where the password comes from.
+#[derive(Debug, Clone)]
+pub enum Password {
+    /// It is known.
+    Known(Secret),
+    /// The person is asked on the terminal, without echo.
+    Ask,
+}
+
+/// Who logs in.
+#[derive(Debug, Clone)]
+pub struct Login {
+    /// The user's name.
+    pub user: String,
+    /// The password.
+    pub password: Password,
+}
+
+/// What a helped session is told.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Our name for EHLO.
+    pub helo: String,
+    /// Upgrade before the person's first line.
+    pub starttls: bool,
+    /// Log in before the person's first line.
+    pub login: Option<Login>,
+    /// The login may go over a line that is not verified (`--ssl-insecure`).
+    pub insecure: bool,
+    /// Lines go out at once (`--no-wait`) or in groups (`--pipelining`); else as fits the input.
+    pub pace: Option<Pace>,
+    /// How content goes out.
+    pub content: Style,
+    /// Say what each reply means.
+    pub explain: bool,
+    /// Replies do not decide the exit status (`--exit-zero`).
+    pub exit_zero: bool,
+    /// No helped session: upgrade, then carry bytes (`--starttls=smtp` without `--smtp`).
+    pub upgrade_only: bool,
+}
+
+impl Config {
+    /// Asks for what only the person knows, before anybody is called.
+    ///
+    /// # Errors
+    /// Nobody is there to be asked, or does not answer.
+    pub fn prepare(mut self) -> Result<Self, Error> {
+        if let Some(login) = &mut self.login
+            && let Password::Ask = login.password
+        {
+            let user = quote(login.user.as_bytes(), 60);
+            let secret = ask_secret(&format!("password for {user}: ")).map_err(|e| {
+                let why = match e.raw_os_error() {
+                    Some(libc::ENXIO | libc::ENOENT) => "there is no terminal".to_owned(),
+                    _ => words(&e),
+                };
+                Error::machine(format!("cannot ask for the password of {user}: {why}"))
+                    .hint("put it into NCAT_AUTH, or into a file for --auth-file")
+            })?;
+            login.password = Password::Known(Secret::new(secret));
+        }
+        Ok(self)
+    }
+}
+
+/// The line to the server.
+pub struct Link {
+    /// The connection.
+    pub endpoint: Endpoint,
+    /// TLS, on already or for an upgrade.
+    pub tls: Option<ReadyTls>,
+    /// TLS is on.
+    pub secure: bool,
+    /// The server is on this machine.
+    pub loopback: bool,
+    /// `-w` runs out then.
+    pub limit: Option<Instant>,
+}
+
+/// Holds the session.
+///
+/// # Errors
+/// What ended it; what the server said has been shown.
+pub fn run(scene: Scene<'_>, link: Link, config: Config, tap: Tap) -> Result<Exit, Error> {
+    if config.upgrade_only {
+        return upgrade(scene, link, config, tap);
+    }
+    let Scene { reactor, session, peer, report, .. } = scene;
+    let local = talk::stdio(&session.manners)?;
+    let typed = local.is_typed();
+    let auth = config.login.as_ref().and_then(|login| match &login.password {
+        Password::Known(password) => {
+            Some(Credentials { user: login.user.clone(), password: password.clone() })
+        }
+        Password::Ask => None,
+    });
+    // A password crosses no open line, but for the one that leads nowhere.
+    let must_upgrade = auth.is_some() && !link.secure && !link.loopback && !config.insecure;
+    let machine = session::Session::new(session::Config {
+        helo: config.helo.clone(),
+        starttls: config.starttls || must_upgrade,
+        secure: link.secure,
+        auth,
+        pace: config.pace.unwrap_or(if typed { Pace::Typed } else { Pace::LockStep }),
+        content: config.content,
+        setup_only: false,
+    });
+    let start = reactor.now();
+    let veil = session.safe_output.veil(&local);
+    let dialogue = Dialogue::new(local, link.endpoint, machine, session.manners.clone(), tap);
+    let mut talk = Helped {
+        dialogue: dialogue.veiled(veil),
+        tls: link.tls,
+        handshaking: false,
+        upgraded: false,
+        until: link.limit.unwrap_or(start + SETUP),
+        patience: link.limit.map_or(SETUP, |limit| limit - start),
+        name: peer.name,
+        explain: config.explain,
+        typed,
+        report,
+    };
+    let result = crate::engine::run(reactor, &mut talk, None);
+    let totals = talk.dialogue.totals();
+    let worst = talk.dialogue.machine().worst();
+    let (endpoint, _, tap) = talk.dialogue.into_parts();
+    let result = match result {
+        // ncat's own end of a session is the server's end.
+        Err(Trouble::Protocol(crate::proto::ProtocolError::Cut { waiting_for: "QUIT" }))
+            if config.exit_zero =>
+        {
+            Ok(())
+        }
+        other => other,
+    };
+    let exit = talk::finish(reactor, result, endpoint, peer)?;
+    talk::log_is_whole(&tap)?;
+    talk::report_totals(report, totals, start, reactor.now());
+    if exit != Exit::DONE || config.exit_zero {
+        return Ok(exit);
+    }
+    Ok(match worst {
+        None => Exit::DONE,
+        Some(Worst::Later) => Exit::LATER,
+        Some(Worst::Refused) => Exit::REFUSED,
+        Some(Worst::Login) => Exit::LOGIN,
+    })
+}
+
+/// Speaks until TLS is on, with nobody at this end, then carries bytes as ever.
+fn upgrade(scene: Scene<'_>, link: Link, config: Config, tap: Tap) -> Result<Exit, Error> {
+    let (start, peer, report) = (scene.reactor.now(), scene.peer, scene.report);
+    let machine = session::Session::new(session::Config {
+        helo: config.helo,
+        starttls: true,
+        secure: false,
+        auth: None,
+        pace: Pace::LockStep,
+        content: config.content,
+        setup_only: true,
+    });
+    let nobody = Endpoint::new(Io::Pair { rx: None, tx: None });
+    let manners = Manners { send: false, receive: Receive::Discard, ..Manners::default() };
+    let mut talk = Helped {
+        dialogue: Dialogue::new(nobody, link.endpoint, machine, manners, tap),
+        tls: link.tls,
+        handshaking: false,
+        upgraded: false,
+        until: link.limit.unwrap_or(start + SETUP),
+        patience: link.limit.map_or(SETUP, |limit| limit - start),
+        name: peer.name,
+        explain: false,
+        typed: false,
+        report,
+    };
+    let result = crate::engine::run(scene.reactor, &mut talk, None);
+    let (endpoint, early, tap) = talk.dialogue.into_parts();
+    match result {
+        Ok(()) => talk::run(scene, endpoint, Some(early), tap),
+        Err(trouble) => talk::explain(trouble, peer),
+    }
+}
+
+/// The dialogue, and what is said about it.
+struct Helped<'a> {
+    dialogue: Dialogue<session::Session>,
+    tls: Option<ReadyTls>,
+    handshaking: bool,
+    upgraded: bool,
+    until: Instant,
+    patience: Duration,
+    name: &'a str,
+    explain: bool,
+    typed: bool,
+    report: &'a Report,
+}
+
+impl Helped<'_> {
+    fn tell(&mut self, event: Event) {
+        match event {
+            Event::Said(line) => self.report.story(format_args!("C: {}", quoted(line.as_bytes()))),
+            Event::Reply { after, ours, reply } => {
+                if ours {
+                    self.tell_lines(&reply);
+                }
+                if self.explain
+                    && !ours
+                    && let Some(words) = explained(after, &reply)
+                {
+                    self.report.aside(format_args!("{words}"));
+                }
+            }
+            Event::Unasked(reply) => self.report.warning(format_args!(
+                "{} sent a reply that nobody had asked for: {} {}",
+                self.name,
+                reply.code,
+                quoted(reply.last())
+            )),
+            Event::Ready if self.upgraded => {
+                self.upgraded = false;
+                if self.typed || self.explain {
+                    self.report.aside(format_args!(
+                        "the server has forgotten what came before TLS: say EHLO again"
+                    ));
+                }
+            }
+            Event::Ready => {}
+        }
+    }
+
+    /// The server's words to us: the person did not ask for them, but may want to know.
+    fn tell_lines(&self, reply: &Reply) {
+        for line in &reply.lines {
+            self.report.story(format_args!("S: {} {}", reply.code, quoted(line)));
+        }
+    }
+
+    /// The handshake is over.
+    fn upgraded(&mut self) {
+        self.handshaking = false;
+        self.upgraded = true;
+        let Some(tls) = &self.tls else { return };
+        tls.announce(self.dialogue.peer(), self.report);
+        if !self.report.is_telling() && (self.typed || self.explain) {
+            self.report.aside(format_args!("{}", tls.summary(self.dialogue.peer())));
+        }
+    }
+
+    fn start_tls(&mut self) -> Result<(), Trouble> {
+        let Some(tls) = &self.tls else { return Ok(()) };
+        let layer = tls.layer().map_err(|e| Trouble::Peer(std::io::Error::other(e)))?;
+        self.dialogue.start_tls(layer);
+        self.handshaking = true;
+        Ok(())
+    }
+
+    fn is_timed(&self) -> bool {
+        self.handshaking || self.dialogue.machine().is_setting_up()
+    }
+}
+
+impl Conversation for Helped<'_> {
+    fn endpoint(&mut self, side: usize) -> Option<&mut Endpoint> {
+        self.dialogue.side(side)
+    }
+
+    fn drive(&mut self, now: Instant) -> Result<Status, Trouble> {
+        loop {
+            let outcome = self.dialogue.next(now)?;
+            if self.handshaking && !self.dialogue.peer().is_handshaking() {
+                self.upgraded();
+            }
+            match outcome {
+                Outcome::Event(event) => self.tell(event),
+                Outcome::StartTls => {
+                    // A typed STARTTLS gets its time from here on.
+                    self.until = self.until.max(now + self.patience);
+                    self.start_tls()?;
+                }
+                Outcome::Done => return Ok(Status::Finished),
+                Outcome::Runnable => return Ok(Status::Runnable),
+                Outcome::Waiting if self.is_timed() && self.until <= now => {
+                    let step = match self.handshaking {
+                        true => "the TLS handshake",
+                        false => "the start of the session",
+                    };
+                    return Err(Trouble::Late(step, self.patience));
+                }
+                Outcome::Waiting => return Ok(Status::Waiting),
+            }
+        }
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        let until = self.is_timed().then_some(self.until);
+        self.dialogue.deadline().into_iter().chain(until).min()
+    }
+}
+
+fn quoted(bytes: &[u8]) -> String {
+    quote(bytes, 200)
+}
+
+fn explained(after: Verb, reply: &Reply) -> Option<String> {
+    let after = match after {
+        Verb::Greeting => After::Greeting,
+        Verb::Hello => After::Hello,
+        Verb::StartTls => After::StartTls,
+        Verb::Auth => After::Auth,
+        Verb::Mail => After::Mail,
+        Verb::Rcpt => After::Rcpt,
+        Verb::Data => After::Data,
+        Verb::EndOfData => After::EndOfData,
+        Verb::Bdat(_) => After::Bdat,
+        Verb::Rset => After::Rset,
+        Verb::Noop => After::Noop,
+        Verb::Vrfy => After::Vrfy,
+        Verb::Help => After::Help,
+        Verb::Quit => After::Quit,
+        Verb::Other => After::Other,
+    };
+    let text = String::from_utf8_lossy(reply.last());
+    explain::smtp(after, reply.code, explain::enhanced(&text), &text)
+}

@@ -1,0 +1,33 @@
+//! The jobs that ncat can be given, each with its own configuration.
+//!
+//! A mode sees no command line: what cannot be written as a [`Job`] cannot happen.
+
+pub mod connect;
+pub mod listen;
+pub mod mail;
+pub mod talk;
+pub mod tlsinfo;
+
+use crate::error::{Error, Exit};
+use crate::report::Report;
+
+/// One thing to do.
+#[derive(Debug)]
+pub enum Job {
+    /// Call somebody.
+    Connect(Box<connect::Config>),
+    /// Wait for callers.
+    Listen(Box<listen::Config>),
+}
+
+/// Does it.
+///
+/// # Errors
+/// What the person should be told, with the exit status that goes with it.
+pub fn run(job: Job, report: &Report) -> Result<Exit, Error> {
+    report.story(format_args!("Version {}", env!("CARGO_PKG_VERSION")));
+    match job {
+        Job::Connect(config) => connect::run(*config, report),
+        Job::Listen(config) => listen::run(*config, report),
+    }
+}
