@@ -1,6 +1,6 @@
 //! Runs programs for tests: every wait has a deadline, every port is free, nothing sleeps.
 
-#![allow(dead_code)] // each test file uses its own part
+#![allow(dead_code, unreachable_pub)] // each test file uses its own part
 
 use std::io::{Read, Write};
 use std::net::TcpListener;

@@ -1,6 +1,8 @@
 //! SMTP (RFC 5321), as far as a helped session needs it.
 
 pub mod session;
+#[cfg(test)]
+mod transcripts;
 
 use super::reply::Reply;
 use super::sasl::Mechanism;

@@ -123,8 +123,6 @@ pub struct Session {
     /// Our own login: the mechanism, and how many challenges it has answered.
     login: Option<(Mechanism, usize)>,
     tls_is_ours: bool,
-    /// The last reply was 421: the server closes the connection (RFC 5321 §3.8).
-    closing: bool,
     worst: Option<Worst>,
     events: VecDeque<Event>,
 }
@@ -132,8 +130,10 @@ pub struct Session {
 impl Session {
     /// Before the greeting.
     pub fn new(config: Config) -> Self {
+        let nothing_first = !config.starttls && config.auth.is_none();
+        let at_once = config.pace == Pace::AtOnce && nothing_first;
         Self {
-            state: State::Setup,
+            state: if at_once { State::Open } else { State::Setup },
             reader: Reader::default(),
             asked: VecDeque::from([Asked { verb: Verb::Greeting, ours: false }]),
             offers: Offers::default(),
@@ -142,7 +142,6 @@ impl Session {
             challenged: false,
             login: None,
             tls_is_ours: false,
-            closing: false,
             worst: None,
             events: VecDeque::new(),
             config,
@@ -215,17 +214,17 @@ impl Session {
     }
 
     fn answered(&mut self, ports: &mut Ports<'_>, reply: Reply) -> Result<(), ProtocolError> {
-        self.closing = reply.code == 421;
-        let Some(Asked { verb, ours }) = self.asked.pop_front() else {
-            let event = if self.closing {
-                self.judge(Verb::Other, reply.code);
-                Event::Reply { after: Verb::Other, ours: false, reply }
-            } else {
-                Event::Unasked(reply)
-            };
-            self.events.push_back(event);
-            return Ok(());
+        // The server closes the connection, whatever was asked (RFC 5321 §3.8).
+        let closing = reply.code == 421;
+        let asked = match self.asked.pop_front() {
+            Some(asked) => asked,
+            None if closing => Asked { verb: Verb::Other, ours: false },
+            None => {
+                self.events.push_back(Event::Unasked(reply));
+                return Ok(());
+            }
         };
+        let Asked { verb, ours } = asked;
         if !ours {
             self.judge(verb, reply.code);
         }
@@ -254,15 +253,18 @@ impl Session {
             (Verb::Auth, 235) if ours => self.hand_over(),
             (Verb::Auth, _) if ours => return Err(refused("the login", &reply)),
             (Verb::Auth, code) => self.challenged = code == 334,
-            (Verb::Data, 354) if self.state != State::Data => {
+            // With --no-wait the content is on its way already.
+            (Verb::Data, 354) if self.config.pace != Pace::AtOnce => {
                 self.state = State::Data;
                 self.content = Content::new(self.config.content);
             }
             (Verb::Data, 354) => {}
-            // With --no-wait the content was expected to be welcome.
             (Verb::Data, _) if self.state == State::Data => self.state = State::Open,
             (Verb::Quit, _) => self.state = State::Over,
             _ => {}
+        }
+        if closing {
+            self.state = State::Over;
         }
         Ok(())
     }
@@ -288,7 +290,8 @@ impl Session {
         match (code, wants_setup) {
             (220, true) => self.hello(ports),
             (_, true) => return Err(refused("the connection", reply)),
-            (_, false) => self.hand_over(),
+            (_, false) if self.state == State::Setup => self.hand_over(),
+            (_, false) => {}
         }
         Ok(())
     }
@@ -469,10 +472,6 @@ impl Session {
 
     /// The server has hung up, and all that it said has been read.
     fn hung_up(&mut self) -> Result<Step<Event>, ProtocolError> {
-        if self.closing && !self.reader.is_inside() {
-            self.state = State::Over;
-            return Ok(Step::Done);
-        }
         let waiting_for = match (self.asked.front(), self.state) {
             (Some(asked), _) => asked.verb.awaited(),
             (None, State::Data | State::Bdat(_)) => "the end of the message",
