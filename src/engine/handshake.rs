@@ -13,9 +13,10 @@ pub struct Handshake {
 }
 
 impl Handshake {
-    /// `peer` has started TLS; it has `patience` from `now` on.
-    pub fn new(peer: Endpoint, now: Instant, patience: Duration) -> Self {
-        Self { peer, until: now + patience, patience }
+    /// `peer` has started TLS; it has time until then, which is the end of a `patience` that may
+    /// have begun before.
+    pub fn new(peer: Endpoint, until: Instant, patience: Duration) -> Self {
+        Self { peer, until, patience }
     }
 
     /// The endpoint, when it is over.

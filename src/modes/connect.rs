@@ -184,7 +184,9 @@ pub fn run(config: Config, report: &Report) -> Result<Exit, Error> {
     match mail {
         Some(mail) => {
             let loopback = address.is_none_or(|address| address.ip().is_loopback());
-            let link = mail::Link { endpoint, tls, secure, loopback, limit };
+            let patience = config.wait.unwrap_or(STEP);
+            let until = limit.unwrap_or(scene.reactor.now() + STEP);
+            let link = mail::Link { endpoint, tls, secure, loopback, until, patience };
             mail::run(scene, link, mail, tap)
         }
         None => talk::run(scene, endpoint, None, tap),
@@ -330,9 +332,7 @@ impl Call<'_> {
     }
 
     fn shake_hands(&mut self, endpoint: Endpoint) -> Result<Endpoint, Error> {
-        let now = self.reactor.now();
-        let left = self.until() - now;
-        let mut handshake = Handshake::new(endpoint, now, left);
+        let mut handshake = Handshake::new(endpoint, self.until(), self.patience());
         let name = self.config.target.name();
         match crate::engine::run(self.reactor, &mut handshake, None) {
             Ok(()) => Ok(handshake.into_peer()),

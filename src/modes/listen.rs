@@ -235,7 +235,8 @@ impl Server<'_> {
         let peer = Peer { name: &name, role: Role::Server };
         if endpoint.is_handshaking() {
             let patience = self.config.wait.unwrap_or(HANDSHAKE);
-            let mut handshake = Handshake::new(endpoint, self.reactor.now(), patience);
+            let until = self.reactor.now() + patience;
+            let mut handshake = Handshake::new(endpoint, until, patience);
             let signals = Some(&mut self.signals);
             if let Err(trouble) = crate::engine::run(&mut self.reactor, &mut handshake, signals) {
                 return talk::explain(trouble, peer);

@@ -19,9 +19,6 @@ use crate::term::explain::{self, After};
 use crate::term::safe::quote;
 use std::time::{Duration, Instant};
 
-/// What TLS, EHLO and the login may take together when `-w` says nothing.
-const SETUP: Duration = Duration::from_secs(30);
-
 /// Where the password comes from.
 #[derive(Debug, Clone)]
 pub enum Password {
@@ -97,8 +94,10 @@ pub struct Link {
     pub secure: bool,
     /// The server is on this machine.
     pub loopback: bool,
-    /// `-w` runs out then.
-    pub limit: Option<Instant>,
+    /// TLS, EHLO and the login have to be done by then,
+    pub until: Instant,
+    /// which is the end of so long a time.
+    pub patience: Duration,
 }
 
 /// Holds the session.
@@ -137,8 +136,8 @@ pub fn run(scene: Scene<'_>, link: Link, config: Config, tap: Tap) -> Result<Exi
         tls: link.tls,
         handshaking: false,
         upgraded: false,
-        until: link.limit.unwrap_or(start + SETUP),
-        patience: link.limit.map_or(SETUP, |limit| limit - start),
+        until: link.until,
+        patience: link.patience,
         name: peer.name,
         explain: config.explain,
         typed,
@@ -173,7 +172,7 @@ pub fn run(scene: Scene<'_>, link: Link, config: Config, tap: Tap) -> Result<Exi
 
 /// Speaks until TLS is on, with nobody at this end, then carries bytes as ever.
 fn upgrade(scene: Scene<'_>, link: Link, config: Config, tap: Tap) -> Result<Exit, Error> {
-    let (start, peer, report) = (scene.reactor.now(), scene.peer, scene.report);
+    let (peer, report) = (scene.peer, scene.report);
     let machine = session::Session::new(session::Config {
         helo: config.helo,
         starttls: true,
@@ -190,8 +189,8 @@ fn upgrade(scene: Scene<'_>, link: Link, config: Config, tap: Tap) -> Result<Exi
         tls: link.tls,
         handshaking: false,
         upgraded: false,
-        until: link.limit.unwrap_or(start + SETUP),
-        patience: link.limit.map_or(SETUP, |limit| limit - start),
+        until: link.until,
+        patience: link.patience,
         name: peer.name,
         explain: false,
         typed: false,

@@ -141,13 +141,14 @@ END
         -newkey ec -pkeyopt ec_paramgen_curve:P-256 \
         -keyout "$dir/etc/key.pem" -out "$dir/cert.pem" >>"$dir/out" 2>&1 ||
         die "cannot make the certificate"
+    : >"$dir/out"
 }
 
 make_dirs() {
     local d
     # postfix and nobody must get at their files below DIR (mktemp: 0700).
     chmod go+x "$dir"
-    setpriv --reuid="$(id -u nobody)" --regid="$(id -g nobody)" --clear-groups test -x "$dir" ||
+    setpriv --reuid="$uid" --regid="$gid" --clear-groups test -x "$dir" ||
         die "$dir cannot be reached by unprivileged users: a parent directory is closed"
 
     # A short path without special characters to everything: sockets may
@@ -173,7 +174,7 @@ make_dirs() {
     # Made now, so that a test can look before the first message came.
     for d in ann bob; do
         mkdir -m 700 "$dir/mail/$d" "$dir/mail/$d"/{cur,new,tmp}
-        chown -R "$(id -u nobody):$(id -g nobody)" "$dir/mail/$d"
+        chown -R "$uid:$gid" "$dir/mail/$d"
     done
 }
 
@@ -206,8 +207,8 @@ fast_flush_domains =
 virtual_mailbox_domains = example.test
 virtual_mailbox_base = $run/mail
 virtual_mailbox_maps = inline:{{ann@example.test = ann/}, {bob@example.test = bob/}}
-virtual_uid_maps = static:$(id -u nobody)
-virtual_gid_maps = static:$(id -g nobody)
+virtual_uid_maps = static:$uid
+virtual_gid_maps = static:$gid
 local_transport = error:5.1.2 no local delivery
 relay_transport = error:5.1.2 no delivery to other domains
 default_transport = error:5.1.2 no delivery to other domains
@@ -325,7 +326,7 @@ greets() {
     local line=
     { exec 3<>"/dev/tcp/127.0.0.1/$1"; } 2>/dev/null || return 1
     read -r -t 5 line <&3 || true
-    printf 'QUIT\r\n' >&3 || true
+    printf 'QUIT\r\n' >&3 2>/dev/null || true
     exec 3>&-
     case $line in '220 mail.test '*) ;; *) return 1 ;; esac
 }
@@ -347,13 +348,13 @@ tls_offers() {
         *' -starttls '*) ;;
         *) read -r -t 5 line <&4 || line= ;;
     esac
-    printf 'EHLO localhost\r\n' >&3 || true
+    printf 'EHLO localhost\r\n' >&3 2>/dev/null || true
     while read -r -t 5 line <&4; do
         # shellcheck disable=SC2254 # it is a pattern
         case $line in $want) found=0 ;; esac
         case $line in '250 '*) break ;; esac
     done
-    printf 'QUIT\r\n' >&3 || true
+    printf 'QUIT\r\n' >&3 2>/dev/null || true
     while read -r -t 5 line <&4; do :; done
     exec 3>&- 4<&-
     kill "$pid" 2>/dev/null || true
@@ -362,16 +363,19 @@ tls_offers() {
 }
 
 start() {
-    local daemons attempt
-    [ "$(id -u)" = 0 ] || die "needs root"
-    [ -z "$(ls -A "$dir")" ] || die "$dir is not empty"
-    for attempt in postconf dovecot openssl setpriv flock; do
-        command -v "$attempt" >/dev/null || die "$attempt is not installed"
+    local daemons need attempt
+    [ "$EUID" = 0 ] || { say "needs root"; exit 1; }
+    [ -z "$(ls -A "$dir")" ] || { say "$dir is not empty"; exit 1; }
+    for need in postconf dovecot openssl setpriv flock; do
+        command -v "$need" >/dev/null || { say "$need is not installed"; exit 1; }
     done
     daemons=$(postconf -dh daemon_directory 2>/dev/null)
+    uid=$(id -u nobody)
+    gid=$(id -g nobody)
 
-    # From here on a failure leaves nothing running.
-    trap 'stop_all || true' EXIT
+    # From here on a failure leaves nothing running. (A second signal must not
+    # end the tidying up.)
+    trap 'trap "" INT TERM HUP; stop_all || true' EXIT
     trap 'exit 1' INT TERM HUP
     # A peer that hangs up early must become a message, not the end of us.
     trap : PIPE
