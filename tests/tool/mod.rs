@@ -4,6 +4,7 @@
 
 use std::io::{Read, Write};
 use std::net::TcpListener;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
@@ -298,6 +299,72 @@ impl Running {
             );
             pause();
         }
+    }
+}
+
+/// A terminal of the test's own, with a program on it.
+pub struct Terminal {
+    master: std::fs::File,
+    /// The program's end: the same open file description that it has.
+    slave: std::fs::File,
+    /// Its modes before the program started.
+    pub before: String,
+}
+
+/// Starts our program on a terminal that controls it: all three descriptors are it. What appears
+/// on the screen is the standard output of what is returned.
+#[track_caller]
+pub fn on_terminal(args: &[&str]) -> (Running, Terminal) {
+    use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+    let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+    grantpt(&master).unwrap();
+    unlockpt(&master).unwrap();
+    let name = ptsname(&master, Vec::new()).unwrap();
+    let slave = std::fs::File::options()
+        .read(true)
+        .write(true)
+        .custom_flags(NOCTTY)
+        .open(name.to_str().unwrap())
+        .unwrap();
+    let before = format!("{:?}", rustix::termios::tcgetattr(&slave).unwrap());
+    let mut command = Command::new("setsid");
+    command.arg("--ctty").arg(NCAT).args(args).env_remove("NCAT_AUTH").env("NO_COLOR", "1");
+    command.stdin(slave.try_clone().unwrap());
+    command.stdout(slave.try_clone().unwrap());
+    command.stderr(slave.try_clone().unwrap());
+    let child = command.spawn().unwrap();
+    let master = std::fs::File::from(master);
+    let stdout = Heard::default();
+    // The reader is not joined: the test's own slave keeps the terminal alive.
+    drop(stdout.listen(master.try_clone().unwrap()));
+    let running =
+        Running { child, stdin: None, stdout, stderr: Heard::default(), readers: Vec::new() };
+    (running, Terminal { master, slave, before })
+}
+
+/// `O_NOCTTY` on Linux: the tests have no libc of their own.
+const NOCTTY: i32 = 0o400;
+
+impl Terminal {
+    /// Types.
+    pub fn type_text(&mut self, text: &str) {
+        self.master.write_all(text.as_bytes()).unwrap();
+    }
+
+    /// Its modes, in a form that can be compared.
+    pub fn modes(&self) -> String {
+        format!("{:?}", rustix::termios::tcgetattr(&self.slave).unwrap())
+    }
+
+    /// Is what is typed echoed?
+    pub fn echoes(&self) -> bool {
+        let modes = rustix::termios::tcgetattr(&self.slave).unwrap();
+        modes.local_modes.contains(rustix::termios::LocalModes::ECHO)
+    }
+
+    /// The flags of the open file description that the program has.
+    pub fn flags(&self) -> rustix::fs::OFlags {
+        rustix::fs::fcntl_getfl(&self.slave).unwrap()
     }
 }
 
