@@ -365,7 +365,11 @@ fn connect_job(
     };
     let session = session(args)?;
     let mail = match (helper, starttls) {
-        (true, _) => Some(mail_config(args, starttls, login, report)?),
+        // With -z there is nobody to talk for: TLS itself is the answer.
+        (true, _) => Some(mail::Config {
+            upgrade_only: args.probe && starttls,
+            ..mail_config(args, starttls, login, report)?
+        }),
         (false, true) => {
             Some(mail::Config { upgrade_only: true, ..mail_config(args, true, None, report)? })
         }

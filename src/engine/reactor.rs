@@ -2,8 +2,6 @@
 
 use mio::event::Event;
 use mio::{Events, Poll, Registry, Token};
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
 use std::io;
 use std::time::{Duration, Instant};
 
@@ -38,7 +36,6 @@ const LONGEST_WAIT: Duration = Duration::from_secs(24 * 3600);
 pub struct Reactor {
     poll: Poll,
     events: Events,
-    deadlines: BinaryHeap<Reverse<Instant>>,
     now: Instant,
 }
 
@@ -49,12 +46,7 @@ impl Reactor {
     /// Those of epoll_create1(2).
     #[allow(clippy::disallowed_methods)] // the clock is read here and in `wait`, and nowhere else
     pub fn new() -> io::Result<Self> {
-        Ok(Self {
-            poll: Poll::new()?,
-            events: Events::with_capacity(256),
-            deadlines: BinaryHeap::new(),
-            now: Instant::now(),
-        })
+        Ok(Self { poll: Poll::new()?, events: Events::with_capacity(256), now: Instant::now() })
     }
 
     /// Where sources are registered.
@@ -65,12 +57,6 @@ impl Reactor {
     /// The time of the last wake-up.
     pub fn now(&self) -> Instant {
         self.now
-    }
-
-    /// Asks to be woken at `when`, whatever happens. An early or needless wake-up is harmless, so
-    /// nothing is ever cancelled.
-    pub fn wake_at(&mut self, when: Instant) {
-        self.deadlines.push(Reverse(when));
     }
 
     /// Sleeps until something can move, `until` at the longest (not at all if `busy`), then hands
@@ -85,8 +71,7 @@ impl Reactor {
         until: Option<Instant>,
         mut happened: impl FnMut(Address, &Event),
     ) -> io::Result<()> {
-        let next = self.deadlines.peek().map(|Reverse(when)| *when).into_iter().chain(until).min();
-        let wait = match next {
+        let wait = match until {
             _ if busy => Some(Duration::ZERO),
             // mio rounds up to a millisecond, so a wake-up is never early.
             Some(when) => Some(when.saturating_duration_since(self.now).min(LONGEST_WAIT)),
@@ -97,9 +82,6 @@ impl Reactor {
             other => other?,
         }
         self.now = Instant::now();
-        while self.deadlines.peek().is_some_and(|Reverse(when)| *when <= self.now) {
-            self.deadlines.pop();
-        }
         for event in &self.events {
             happened(event.token().into(), event);
         }

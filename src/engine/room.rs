@@ -23,9 +23,6 @@ const QUEUE: usize = 1024 * 1024;
 /// How long standard input is held back for a caller that takes nothing; then it is dropped.
 const STALL: Duration = Duration::from_secs(2);
 
-/// The longest a TLS handshake may take (RFC sets none; a slow caller costs us a descriptor).
-pub const HANDSHAKE: Duration = Duration::from_secs(30);
-
 /// The longest a caller that has ended its stream may leave the rest of ours unread.
 const PARTING: Duration = Duration::from_secs(10);
 
@@ -88,6 +85,8 @@ pub struct Room {
     veil: Option<Safe>,
     tap: Tap,
     manners: Manners,
+    /// What a TLS handshake may take.
+    handshake: Duration,
     /// Members that may have something for us.
     awake: VecDeque<usize>,
     user_ended: Option<Instant>,
@@ -98,10 +97,11 @@ pub struct Room {
 }
 
 impl Room {
-    /// An empty room around `local`.
+    /// An empty room around `local`; a caller's TLS handshake may take `handshake`.
     pub fn new(
         local: Endpoint,
         manners: Manners,
+        handshake: Duration,
         crlf: bool,
         veil: Option<Safe>,
         tap: Tap,
@@ -119,6 +119,7 @@ impl Room {
             veil,
             tap,
             manners,
+            handshake,
             awake: VecDeque::new(),
             user_ended: None,
             touched: None,
@@ -131,7 +132,7 @@ impl Room {
     /// Lets a caller in, under the key that is returned; register its endpoint.
     pub fn join(&mut self, endpoint: Endpoint, now: Instant) -> usize {
         let stage = match endpoint.is_handshaking() {
-            true => Stage::Handshaking { until: now + HANDSHAKE },
+            true => Stage::Handshaking { until: now + self.handshake },
             false => Stage::Talking,
         };
         let key = self.members.insert(Member {
@@ -448,7 +449,10 @@ impl Room {
         for (key, member) in &self.members {
             match member.stage {
                 Stage::Handshaking { until } if until <= now => {
-                    over.push(Event::Left(key, Err(Trouble::Late("the TLS handshake", HANDSHAKE))));
+                    over.push(Event::Left(
+                        key,
+                        Err(Trouble::Late("the TLS handshake", self.handshake)),
+                    ));
                 }
                 Stage::Parting { until } => {
                     let told = !member.told && member.pending() == 0;

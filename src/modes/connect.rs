@@ -109,7 +109,8 @@ impl ReadyTls {
         agreed.map_or_else(String::new, |a| tlsinfo::summary(&a, &self.tls.name, &verdict))
     }
 
-    fn describe(&self, endpoint: &Endpoint, format: Format) -> String {
+    /// All that `--ssl-info` tells.
+    pub fn describe(&self, endpoint: &Endpoint, format: Format) -> String {
         let agreed = endpoint.tls().and_then(Tls::agreed);
         let verdict = self.findings.verdict();
         agreed.map_or_else(String::new, |agreed| {
@@ -175,7 +176,7 @@ pub fn run(config: Config, report: &Report) -> Result<Exit, Error> {
     }
     let name = config.target.name();
     let peer = Peer { name: &name, role: Role::Client };
-    if config.probe {
+    if config.probe && !config.mail.as_ref().is_some_and(|mail| mail.upgrade_only) {
         return talk::finish(&mut reactor, Ok(()), endpoint, peer);
     }
     let secure = first.is_some();
@@ -186,7 +187,8 @@ pub fn run(config: Config, report: &Report) -> Result<Exit, Error> {
             let loopback = address.is_none_or(|address| address.ip().is_loopback());
             let patience = config.wait.unwrap_or(STEP);
             let until = limit.unwrap_or(scene.reactor.now() + STEP);
-            let link = mail::Link { endpoint, tls, secure, loopback, until, patience };
+            let (info, probe) = (config.tls_info, config.probe);
+            let link = mail::Link { endpoint, tls, secure, loopback, until, patience, info, probe };
             mail::run(scene, link, mail, tap)
         }
         None => talk::run(scene, endpoint, None, tap),
@@ -194,7 +196,7 @@ pub fn run(config: Config, report: &Report) -> Result<Exit, Error> {
 }
 
 /// With `-z` there is no data on standard output, so a script finds the facts there.
-fn show_info(info: &str, probe: bool, report: &Report) {
+pub(super) fn show_info(info: &str, probe: bool, report: &Report) {
     if probe {
         // A reader who has seen enough is no failure.
         let _ = io::stdout().write_all(info.as_bytes());

@@ -3,7 +3,7 @@
 use super::talk::{self, Peer, Role, Session};
 use crate::engine::handshake::Handshake;
 use crate::engine::reactor::{Address, Reactor};
-use crate::engine::room::{Event, HANDSHAKE, Room};
+use crate::engine::room::{Event, Room};
 use crate::engine::{HOUSE, LOCAL, REMOTE, SOLO, Status, Trouble};
 use crate::error::{Error, Exit, words};
 use crate::net::bind::{Caller, Listener};
@@ -22,6 +22,9 @@ use std::time::{Duration, Instant};
 
 /// The side of [`HOUSE`] on which signals arrive; listeners have the numbers from 0.
 const SIGNALS: usize = 1 << 16;
+
+/// What a TLS handshake may take when `-w` says nothing: a slow caller costs a descriptor.
+const HANDSHAKE: Duration = Duration::from_secs(30);
 
 /// How long accepting pauses when we are out of descriptors, if nobody leaves before.
 const PAUSE: Duration = Duration::from_millis(250);
@@ -306,7 +309,9 @@ impl Server<'_> {
         let token = Address { key: SOLO, side: LOCAL }.into();
         local.register(self.reactor.registry(), token).map_err(cannot)?;
         let veil = session.safe_output.veil(&local);
-        let room = Room::new(local, session.manners.clone(), session.crlf, veil, tap);
+        let handshake = self.config.wait.unwrap_or(HANDSHAKE);
+        let manners = session.manners.clone();
+        let room = Room::new(local, manners, handshake, session.crlf, veil, tap);
         let mut door =
             Door { listeners, callers: true, paused: None, names: HashMap::new(), warned: false };
         self.serve(room, &mut door)

@@ -1,7 +1,8 @@
 //! A helped mail session: the machine keeps the order of things, the person does the talking.
 
-use super::connect::ReadyTls;
+use super::connect::{ReadyTls, show_info};
 use super::talk::{self, Scene};
+use super::tlsinfo::Format;
 use crate::engine::dialogue::{Dialogue, Outcome};
 use crate::engine::manners::{Manners, Receive};
 use crate::engine::tap::Tap;
@@ -98,6 +99,10 @@ pub struct Link {
     pub until: Instant,
     /// which is the end of so long a time.
     pub patience: Duration,
+    /// `--ssl-info`, for when TLS is on.
+    pub info: Option<Format>,
+    /// It was only to be found out whether TLS can be had (`-z`).
+    pub probe: bool,
 }
 
 /// Holds the session.
@@ -138,6 +143,8 @@ pub fn run(scene: Scene<'_>, link: Link, config: Config, tap: Tap) -> Result<Exi
         upgraded: false,
         until: link.until,
         patience: link.patience,
+        info: link.info,
+        probe: link.probe,
         name: peer.name,
         explain: config.explain,
         typed,
@@ -191,6 +198,8 @@ fn upgrade(scene: Scene<'_>, link: Link, config: Config, tap: Tap) -> Result<Exi
         upgraded: false,
         until: link.until,
         patience: link.patience,
+        info: link.info,
+        probe: link.probe,
         name: peer.name,
         explain: false,
         typed: false,
@@ -199,6 +208,7 @@ fn upgrade(scene: Scene<'_>, link: Link, config: Config, tap: Tap) -> Result<Exi
     let result = crate::engine::run(scene.reactor, &mut talk, None);
     let (endpoint, early, tap) = talk.dialogue.into_parts();
     match result {
+        Ok(()) if link.probe => talk::finish(scene.reactor, Ok(()), endpoint, peer),
         Ok(()) => talk::run(scene, endpoint, Some(early), tap),
         Err(trouble) => talk::explain(trouble, peer),
     }
@@ -212,6 +222,8 @@ struct Helped<'a> {
     upgraded: bool,
     until: Instant,
     patience: Duration,
+    info: Option<Format>,
+    probe: bool,
     name: &'a str,
     explain: bool,
     typed: bool,
@@ -264,6 +276,9 @@ impl Helped<'_> {
         self.upgraded = true;
         let Some(tls) = &self.tls else { return };
         tls.announce(self.dialogue.peer(), self.report);
+        if let Some(format) = self.info {
+            show_info(&tls.describe(self.dialogue.peer(), format), self.probe, self.report);
+        }
         if !self.report.is_telling() && (self.typed || self.explain) {
             self.report.aside(format_args!("{}", tls.summary(self.dialogue.peer())));
         }

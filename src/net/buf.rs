@@ -72,7 +72,7 @@ mod tests {
         let mut buf = Buf::new(7);
         let (mut next, mut expected) = (0u8, 0u8);
         for round in 0..200usize {
-            while !buf.is_full() && !(round % 5 == 0 && !buf.is_empty()) {
+            while !buf.is_full() && (round % 5 != 0 || buf.is_empty()) {
                 assert_eq!(buf.append(&[next]), 1);
                 next = next.wrapping_add(1);
             }

@@ -64,7 +64,10 @@ impl Output {
 
 /// What a stream has said so far; a reader thread fills it.
 #[derive(Clone, Default)]
-struct Heard(Arc<(Mutex<(Vec<u8>, bool)>, Condvar)>);
+struct Heard(Arc<(Mutex<Said>, Condvar)>);
+
+/// The bytes, and whether they are all.
+type Said = (Vec<u8>, bool);
 
 impl Heard {
     fn listen(&self, mut from: impl Read + Send + 'static) -> JoinHandle<()> {
@@ -436,7 +439,8 @@ pub fn have(program: &str) -> bool {
         || Path::new("/usr/sbin").join(program).is_file();
     assert!(found || std::env::var_os("CI").is_none(), "{program} is not installed");
     if !found {
-        eprintln!("skipped: {program} is not installed");
+        // Where a person looks who wonders why a test was so quick.
+        let _ = writeln!(std::io::stderr(), "skipped: {program} is not installed");
     }
     found
 }
