@@ -69,7 +69,7 @@ pub(super) struct Args {
     /// With -l: so many callers at once [100]
     #[arg(short, long, value_name = "N", allow_hyphen_values = true, help_heading = WHERE)]
     pub(super) max_conns: Option<String>,
-    /// With -l: print "listening tcp ADDRESS:PORT" on standard output when ready
+    /// With -l: print "listening tcp ADDRESS:PORT" (or tls, unix) on standard output when ready
     #[arg(long, help_heading = WHERE)]
     pub(super) announce: bool,
     /// With -l: write the port to this file when ready
@@ -189,7 +189,7 @@ pub(super) struct Args {
     /// Send a CR that no LF follows as it is
     #[arg(long, help_heading = MAIL)]
     pub(super) raw: bool,
-    /// Exit 0 whatever the server replies
+    /// Exit 0 whatever the server replies to what was typed
     #[arg(long, help_heading = MAIL)]
     pub(super) exit_zero: bool,
 

@@ -563,7 +563,7 @@ fn mail_config(
         helo,
         starttls,
         login,
-        insecure: args.ssl_insecure,
+        verify: args.ssl_verify || !args.ssl_pin.is_empty(),
         pace,
         content: Style { dot_stuff: args.dot_stuff, raw: args.raw },
         explain: args.explain || report.is_telling() && stderr().is_terminal(),

@@ -188,8 +188,12 @@ pub fn run(config: Config, report: &Report) -> Result<Exit, Error> {
             let patience = config.wait.unwrap_or(STEP);
             let until = limit.unwrap_or(scene.reactor.now() + STEP);
             let (info, probe) = (config.tls_info, config.probe);
+            let quiet = probe && !report.is_telling();
             let link = mail::Link { endpoint, tls, secure, loopback, until, patience, info, probe };
-            mail::run(scene, link, mail, tap)
+            match mail::run(scene, link, mail, tap) {
+                Err(error) if quiet && error.exit() != Exit::MACHINE => Ok(error.exit()),
+                other => other,
+            }
         }
         None => talk::run(scene, endpoint, None, tap),
     }

@@ -47,8 +47,8 @@ pub struct Config {
     pub starttls: bool,
     /// Log in before the person's first line.
     pub login: Option<Login>,
-    /// The login may go over a line that is not verified (`--ssl-insecure`).
-    pub insecure: bool,
+    /// Verification was asked for, so TLS is expected.
+    pub verify: bool,
     /// Lines go out at once (`--no-wait`) or in groups (`--pipelining`); else as fits the input.
     pub pace: Option<Pace>,
     /// How content goes out.
@@ -123,7 +123,7 @@ pub fn run(scene: Scene<'_>, link: Link, config: Config, tap: Tap) -> Result<Exi
         Password::Ask => None,
     });
     // A password crosses no open line, but for the one that leads nowhere.
-    let must_upgrade = auth.is_some() && !link.secure && !link.loopback && !config.insecure;
+    let must_upgrade = auth.is_some() && !link.secure && !link.loopback;
     let machine = session::Session::new(session::Config {
         helo: config.helo.clone(),
         starttls: config.starttls || must_upgrade,
@@ -133,6 +133,11 @@ pub fn run(scene: Scene<'_>, link: Link, config: Config, tap: Tap) -> Result<Exi
         content: config.content,
         setup_only: false,
     });
+    if config.verify && !link.secure && !config.starttls && !must_upgrade {
+        report.warning(format_args!(
+            "nothing is verified before TLS begins: type STARTTLS, or use --starttls"
+        ));
+    }
     let start = reactor.now();
     let veil = session.safe_output.veil(&local);
     let dialogue = Dialogue::new(local, link.endpoint, machine, session.manners.clone(), tap);

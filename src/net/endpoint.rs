@@ -22,7 +22,7 @@ pub enum Moved {
 }
 
 /// What the kernel last said; cleared only by `WouldBlock`, since mio is edge-triggered.
-#[derive(Debug, Default, Clone, Copy)]
+#[derive(Debug, Clone, Copy)]
 pub struct Ready {
     /// Reading may succeed.
     pub rx: bool,
@@ -58,8 +58,12 @@ pub struct Endpoint {
 
 impl Endpoint {
     /// An endpoint without TLS.
+    ///
+    /// It counts as ready until the kernel refuses: "not ready" before anybody has asked would
+    /// look like silence, and what standard input has ready would be lost with a peer that ends
+    /// at once.
     pub fn new(io: Io) -> Self {
-        Self { io, ready: Ready::default(), tls: None, registered: false }
+        Self { io, ready: Ready { rx: true, tx: true }, tls: None, registered: false }
     }
 
     /// Registers with the loop for both directions, once; later calls do nothing.
@@ -75,17 +79,12 @@ impl Endpoint {
             Io::Tcp(s) => registry.register(s, token, both),
             Io::Unix(s) => registry.register(s, token, both),
             Io::Pair { rx, tx } => {
-                let rx = (rx, Interest::READABLE, &mut self.ready.rx);
-                let tx = (tx, Interest::WRITABLE, &mut self.ready.tx);
-                for (half, interest, bit) in [rx, tx] {
-                    // What is not there is "ready": trying tells the end, or the error.
-                    let Some(half) = half else {
-                        *bit = true;
-                        continue;
-                    };
+                let halves = [(rx, Interest::READABLE), (tx, Interest::WRITABLE)];
+                for (half, interest) in halves {
+                    let Some(half) = half else { continue };
                     match registry.register(&mut SourceFd(&half.as_raw_fd()), token, interest) {
-                        // A regular file cannot be polled: it is always ready.
-                        Err(e) if e.kind() == io::ErrorKind::PermissionDenied => *bit = true,
+                        // A regular file cannot be polled: it never refuses, so it stays ready.
+                        Err(e) if e.kind() == io::ErrorKind::PermissionDenied => {}
                         other => other?,
                     }
                 }
@@ -253,7 +252,7 @@ impl Endpoint {
         Ok(Self::new(Io::Pair { rx, tx: crate::sys::stdio::take_stdout()? }))
     }
 
-    /// Without a loop: try, and let `WouldBlock` correct us.
+    /// Without a loop: try again, and let `WouldBlock` correct us.
     pub fn assume_ready(&mut self) {
         self.ready = Ready { rx: true, tx: true };
     }

@@ -232,7 +232,8 @@ impl Tls {
             return error;
         };
         let why = format!("the other side {did} the connection during the handshake");
-        let silent = self.first_words.is_empty();
+        let is_client = matches!(self.conn, Connection::Client(_));
+        let silent = is_client && self.first_words.is_empty();
         let hint = silent.then_some("perhaps it does not speak TLS on this port");
         io::Error::new(error.kind(), Failure { why, hint })
     }

@@ -1,9 +1,10 @@
 //! Signals as events of the loop.
 
 use mio::event::Source;
-use mio::unix::pipe::{Receiver, Sender, new};
+use mio::unix::pipe::{Receiver, new};
 use mio::{Interest, Registry, Token};
 use std::io::{self, Read};
+use std::os::fd::IntoRawFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -23,14 +24,24 @@ impl Signals {
     ///
     /// # Errors
     /// Out of descriptors.
+    #[allow(unsafe_code)]
     pub fn catch_fatal() -> io::Result<Self> {
-        let (tx, rx): (Sender, Receiver) = new()?;
+        let (tx, rx) = new()?;
+        // One pipe for all four, since descriptors may be scarce; the handlers have it for ever.
+        let bell = tx.into_raw_fd();
         let last = Arc::new(AtomicUsize::new(0));
         for signal in FATAL.into_iter().filter(|&s| !is_ignored(s)) {
-            // In this order: whoever is woken by the pipe finds the number already there.
-            signal_hook::flag::register_usize(signal, Arc::clone(&last), signal as usize)?;
-            let tx = std::os::fd::AsFd::as_fd(&tx).try_clone_to_owned()?;
-            signal_hook::low_level::pipe::register(signal, tx)?;
+            let last = Arc::clone(&last);
+            let ring = move || {
+                last.store(signal as usize, Ordering::Relaxed);
+                // SAFETY: write(2) may be called in a signal handler (signal-safety(7)); the
+                // descriptor was leaked above, so it stays open; the byte is a constant. It does
+                // not block: both ends of the pipe are non-blocking, and a full one rings too.
+                unsafe { libc::write(bell, b"!".as_ptr().cast(), 1) };
+            };
+            // SAFETY: the handler does nothing but an atomic store and a write(2), both of which
+            // are safe in a signal handler; signal-hook keeps errno for the interrupted code.
+            unsafe { signal_hook::low_level::register(signal, ring)? };
         }
         Ok(Self { rx, last })
     }
