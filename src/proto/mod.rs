@@ -9,6 +9,7 @@ pub mod content;
 pub mod reply;
 pub mod sasl;
 pub mod smtp;
+pub mod socks;
 pub mod text;
 
 use std::fmt;
