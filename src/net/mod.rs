@@ -5,6 +5,7 @@
 //! addresses, [`target`] reads what a person typed. rustls is named in [`tls`], [`trust`] and
 //! [`ciphers`] only, so that its next API is a change in one place.
 
+pub mod access;
 pub mod bind;
 pub mod buf;
 pub mod certificate;
