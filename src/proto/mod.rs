@@ -10,6 +10,7 @@ pub mod reply;
 pub mod sasl;
 pub mod smtp;
 pub mod socks;
+pub mod telnet;
 pub mod text;
 
 use std::fmt;
