@@ -12,6 +12,7 @@ pub mod smtp;
 pub mod socks;
 pub mod telnet;
 pub mod text;
+pub mod words;
 
 use std::fmt;
 
