@@ -1,5 +1,7 @@
 //! The layers of the house, held by a test: a module may name only what lies below it.
 
+use ncat::proto::chat;
+use ncat::term::safe::{Safe, Trust};
 use std::fs;
 use std::path::Path;
 
@@ -86,6 +88,23 @@ fn the_walls_would_show_a_hole() {
         seen += usize::from(line.contains("crate::net::"));
     });
     assert!(seen > 5, "the walk over the sources sees nothing");
+}
+
+#[test]
+fn a_chat_escapes_what_a_terminal_would() {
+    // Two lists of the same characters, one on each side of a wall.
+    for c in '\0'..=char::MAX {
+        let mut buf = [0; 4];
+        let bytes = c.encode_utf8(&mut buf).as_bytes();
+        let (mut on_terminal, mut in_chat) = (Vec::new(), Vec::new());
+        let mut safe = Safe::new(Trust::Text);
+        safe.pass(bytes, &mut on_terminal);
+        safe.finish(&mut on_terminal);
+        chat::line(1, bytes, &mut in_chat);
+        let shown = in_chat == [b"<user1> ", bytes, b"\n"].concat();
+        // The end of a line is the one character that each treats in its own way.
+        assert!(c == '\n' || shown == (on_terminal == bytes), "{c:?}");
+    }
 }
 
 fn visit(at: &Path, see: &mut impl FnMut(&str, usize, &str)) {

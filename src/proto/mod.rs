@@ -5,6 +5,7 @@
 //! next stage. A machine must not care how its input is cut: every test plays its script in
 //! chunks of every size.
 
+pub mod chat;
 pub mod content;
 pub mod reply;
 pub mod sasl;
