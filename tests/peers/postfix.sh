@@ -90,14 +90,14 @@ find_ours() {
     done
 }
 
-# Children whose master is gone are known by its pid file only. Without a
-# process of that id its group is still theirs, with one find_ours decides.
+# Children whose master has died are known by its pid file only. If a process
+# of that id lives, find_ours finds out whether it is our master or a stranger.
 find_orphans() {
     local file pid
     for file in "$dir/queue/pid/master.pid" "$dir/dovecot/master.pid"; do
         [ -s "$file" ] || continue
         read -r pid <"$file" || true
-        [ -e "/proc/$pid" ] || groups[pid]=1
+        read -r -d '' _ 2>/dev/null <"/proc/$pid/cmdline" || groups[pid]=1
     done
 }
 
@@ -178,7 +178,11 @@ make_dirs() {
     done
 }
 
+# The value that this Postfix has built in for a parameter, if it knows it.
+built_in() { postconf -c "$dir/etc" -dh "$1" 2>/dev/null; }
+
 write_main_cf() {
+    local forbid
     cat >"$dir/etc/main.cf" <<END
 compatibility_level = 3.6
 config_directory = $run/etc
@@ -232,9 +236,8 @@ smtpd_data_restrictions = reject_unauth_pipelining
 smtpd_end_of_data_restrictions = reject_unauth_pipelining
 END
     # Not in every version, and an unknown parameter would be a warning.
-    if postconf -d 2>/dev/null | grep -q '^smtpd_forbid_unauth_pipelining '; then
-        echo 'smtpd_forbid_unauth_pipelining = yes' >>"$dir/etc/main.cf"
-    fi
+    forbid=$(built_in smtpd_forbid_unauth_pipelining)
+    [ -z "$forbid" ] || echo 'smtpd_forbid_unauth_pipelining = yes' >>"$dir/etc/main.cf"
     cat >>"$dir/etc/main.cf" <<END
 
 # Tests make mistakes on purpose: do not slow them down for it.
@@ -325,7 +328,7 @@ END
 greets() {
     local line=
     { exec 3<>"/dev/tcp/127.0.0.1/$1"; } 2>/dev/null || return 1
-    read -r -t 5 line <&3 || true
+    read -r -t 10 line <&3 || true
     printf 'QUIT\r\n' >&3 2>/dev/null || true
     exec 3>&-
     case $line in '220 mail.test '*) ;; *) return 1 ;; esac
@@ -346,16 +349,16 @@ tls_offers() {
     # STARTTLS has no second greeting; else it is a fault to speak before it.
     case " $* " in
         *' -starttls '*) ;;
-        *) read -r -t 5 line <&4 || line= ;;
+        *) read -r -t 10 line <&4 || line= ;;
     esac
     printf 'EHLO localhost\r\n' >&3 2>/dev/null || true
-    while read -r -t 5 line <&4; do
+    while read -r -t 10 line <&4; do
         # shellcheck disable=SC2254 # it is a pattern
         case $line in $want) found=0 ;; esac
         case $line in '250 '*) break ;; esac
     done
     printf 'QUIT\r\n' >&3 2>/dev/null || true
-    while read -r -t 5 line <&4; do :; done
+    while read -r -t 10 line <&4; do :; done
     exec 3>&- 4<&-
     kill "$pid" 2>/dev/null || true
     wait "$pid" || true
@@ -363,13 +366,12 @@ tls_offers() {
 }
 
 start() {
-    local daemons need attempt
+    local need attempt daemons
     [ "$EUID" = 0 ] || { say "needs root"; exit 1; }
     [ -z "$(ls -A "$dir")" ] || { say "$dir is not empty"; exit 1; }
     for need in postconf dovecot openssl setpriv flock; do
         command -v "$need" >/dev/null || { say "$need is not installed"; exit 1; }
     done
-    daemons=$(postconf -dh daemon_directory 2>/dev/null)
     uid=$(id -u nobody)
     gid=$(id -g nobody)
 
@@ -388,11 +390,12 @@ start() {
     # Daemons must not hold the caller's pipes open: all output goes to a file.
     dovecot -c "$run/etc/dovecot.conf" </dev/null >>"$dir/out" 2>&1 || die "dovecot does not start"
 
+    daemons=$(built_in daemon_directory)
     # master -w returns when all ports are bound, or with an error. But master
     # shares a port with another master (SO_REUSEPORT), so only one instance
     # at a time may look for free ports; the lock is on this script itself.
     exec 5<"$0"
-    flock -w 30 5 || die "cannot get the lock"
+    flock -w 60 5 || die "cannot get the lock"
     for attempt in 1 2 3; do
         pick_ports
         write_master_cf
@@ -405,16 +408,18 @@ start() {
     [ -z "$attempt" ] || die "postfix's master does not start, it seems that ports were taken"
     exec 5<&-
 
-    poll 5 test -S "$dir/queue/private/auth" || die "dovecot made no socket"
+    poll 10 test -S "$dir/queue/private/auth" || die "dovecot made no socket"
     greets "$plain" || die "no greeting from plain"
     greets "$starttls" || die "no greeting from starttls"
     tls_offers '250*' -connect "127.0.0.1:$smtps" || die "smtps does not work"
     tls_offers '250?AUTH *PLAIN*' -starttls smtp -connect "127.0.0.1:$submission" ||
         die "submission offers no AUTH"
 
+    # Ready: from here on the instance is the caller's to stop.
+    trap '' INT TERM HUP
+    trap - EXIT
     printf '%s\n' "plain=$plain" "starttls=$starttls" "smtps=$smtps" "submission=$submission" \
         >"$dir/ports"
-    trap - EXIT
 }
 
 # --- main -----------------------------------------------------------------
