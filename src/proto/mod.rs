@@ -7,6 +7,7 @@
 
 pub mod chat;
 pub mod content;
+pub mod http;
 pub mod reply;
 pub mod sasl;
 pub mod smtp;
