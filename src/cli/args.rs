@@ -4,6 +4,8 @@ use clap::{ArgAction, Parser};
 use std::path::PathBuf;
 
 const WHERE: &str = "Where";
+const SERVE: &str = "Who serves";
+const PROXY: &str = "Proxies";
 const ENDS: &str = "When it ends";
 const TLS: &str = "TLS";
 const MAIL: &str = "Mail";
@@ -51,6 +53,9 @@ pub(super) struct Args {
     /// Wait for a caller instead of calling
     #[arg(short, long, help_heading = WHERE)]
     pub(super) listen: bool,
+    /// UDP instead of TCP; with -U Unix datagrams
+    #[arg(short, long, help_heading = WHERE)]
+    pub(super) udp: bool,
     /// Unix socket: TARGET is a path
     #[arg(short = 'U', long, help_heading = WHERE)]
     pub(super) unixsock: bool,
@@ -69,6 +74,18 @@ pub(super) struct Args {
     /// With -l: so many callers at once [100]
     #[arg(short, long, value_name = "N", allow_hyphen_values = true, help_heading = WHERE)]
     pub(super) max_conns: Option<String>,
+    /// With -l: only these may call: addresses, ADDRESS/BITS, ranges like 10.0.0.1-5, names
+    #[arg(long, value_name = "HOSTS", allow_hyphen_values = true, help_heading = WHERE)]
+    pub(super) allow: Vec<String>,
+    /// With -l: only those in this file may call
+    #[arg(long, value_name = "FILE", allow_hyphen_values = true, help_heading = WHERE)]
+    pub(super) allowfile: Vec<PathBuf>,
+    /// With -l: these may not call
+    #[arg(long, value_name = "HOSTS", allow_hyphen_values = true, help_heading = WHERE)]
+    pub(super) deny: Vec<String>,
+    /// With -l: those in this file may not call
+    #[arg(long, value_name = "FILE", allow_hyphen_values = true, help_heading = WHERE)]
+    pub(super) denyfile: Vec<PathBuf>,
     /// With -l: print "listening tcp ADDRESS:PORT" (or tls, unix) on standard output when ready
     #[arg(long, help_heading = WHERE)]
     pub(super) announce: bool,
@@ -76,9 +93,39 @@ pub(super) struct Args {
     #[arg(long, value_name = "FILE", allow_hyphen_values = true, help_heading = WHERE)]
     pub(super) port_file: Option<PathBuf>,
 
+    /// Run this program (whole path, arguments behind it) for the peer
+    #[arg(short = 'e', long, value_name = "COMMAND", allow_hyphen_values = true, help_heading = SERVE)]
+    pub(super) exec: Vec<String>,
+    /// Run this line by /bin/sh for the peer
+    #[arg(short = 'c', long, value_name = "COMMAND", allow_hyphen_values = true, help_heading = SERVE)]
+    pub(super) sh_exec: Vec<String>,
+
+    /// Pass what each caller says to all the others; listens by itself
+    #[arg(long, help_heading = SERVE)]
+    pub(super) broker: bool,
+    /// The same, with the speaker before each line
+    #[arg(long, alias = "talk", help_heading = SERVE)]
+    pub(super) chat: bool,
+
+    /// Call through this proxy, HOST[:PORT] or a URL such as socks5h://; several, with commas
+    #[arg(long, value_name = "PROXY", allow_hyphen_values = true, help_heading = PROXY)]
+    pub(super) proxy: Vec<String>,
+    /// What the proxy speaks: http, socks4 or socks5 [http]
+    #[arg(long, value_name = "TYPE", allow_hyphen_values = true, help_heading = PROXY)]
+    pub(super) proxy_type: Vec<String>,
+    /// Log in to the proxy; or put it into NCAT_PROXY_AUTH
+    #[arg(long, value_name = "USER:PASS", allow_hyphen_values = true, help_heading = PROXY)]
+    pub(super) proxy_auth: Vec<String>,
+    /// Who looks the target's name up: none, local, remote or both [remote]
+    #[arg(long, value_name = "WHO", allow_hyphen_values = true, help_heading = PROXY)]
+    pub(super) proxy_dns: Option<String>,
+
     /// Give up when no conversation has started by then [10 for an address, 30 for the rest]
     #[arg(short, long, value_name = "TIME", allow_hyphen_values = true, help_heading = ENDS)]
     pub(super) wait: Option<String>,
+    /// Hold each chunk back for so long
+    #[arg(short, long, value_name = "TIME", allow_hyphen_values = true, help_heading = ENDS)]
+    pub(super) delay: Option<String>,
     /// End when nothing has moved for so long
     #[arg(short, long, value_name = "TIME", allow_hyphen_values = true, help_heading = ENDS)]
     pub(super) idle_timeout: Option<String>,
@@ -193,6 +240,9 @@ pub(super) struct Args {
     #[arg(long, help_heading = MAIL)]
     pub(super) exit_zero: bool,
 
+    /// Refuse what a telnet server wants to negotiate
+    #[arg(short, long, help_heading = RECORD)]
+    pub(super) telnet: bool,
     /// Send CR LF for LF
     #[arg(short = 'C', long, help_heading = RECORD)]
     pub(super) crlf: bool,

@@ -10,6 +10,7 @@ use args::Args;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, Parser};
 use std::ffi::{OsStr, OsString};
+use std::path::PathBuf;
 
 /// What the command line asks for.
 #[derive(Debug)]
@@ -27,10 +28,14 @@ pub enum Asked {
 pub struct Environment {
     /// `NCAT_AUTH`
     pub auth: Option<OsString>,
+    /// `NCAT_PROXY_AUTH`
+    pub proxy_auth: Option<OsString>,
     /// `NO_COLOR` is set and not empty.
     pub no_color: bool,
     /// `SSLKEYLOGFILE` is set and not empty.
     pub key_log: bool,
+    /// `TMPDIR`
+    pub scratch: Option<PathBuf>,
 }
 
 impl Environment {
@@ -39,8 +44,10 @@ impl Environment {
         let is_set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
         Self {
             auth: std::env::var_os("NCAT_AUTH").filter(|value| !value.is_empty()),
+            proxy_auth: std::env::var_os("NCAT_PROXY_AUTH").filter(|value| !value.is_empty()),
             no_color: is_set("NO_COLOR"),
             key_log: is_set("SSLKEYLOGFILE"),
+            scratch: std::env::var_os("TMPDIR").filter(|dir| !dir.is_empty()).map(PathBuf::from),
         }
     }
 }

@@ -3,16 +3,22 @@
 use super::args::Args;
 use super::{Environment, text};
 use crate::engine::manners::{Manners, PeerEnd, Receive, UserEnd};
+use crate::engine::room::Purpose;
 use crate::error::{Error, words};
+use crate::modes::door::AccessLists;
 use crate::modes::talk::{Log, SafeOutput, Session};
 use crate::modes::tlsinfo::Format;
+use crate::modes::via::{self, Dns, Proxy};
 use crate::modes::{Job, connect, listen, mail};
+use crate::net::bind::Protocol;
+use crate::net::child::Program;
 use crate::net::names::{Family, service};
 use crate::net::target::{Host, Scheme, Written, unix_path};
 use crate::net::trust::{Parameters, Trust, Verify};
 use crate::proto::content::Style;
-use crate::proto::sasl::Secret;
+use crate::proto::sasl::{Credentials, Secret};
 use crate::proto::smtp::session::Pace;
+use crate::proto::words::split;
 use crate::report::Report;
 use crate::term::safe::quote;
 use base64::Engine as _;
@@ -36,7 +42,8 @@ const LONGEST: f64 = 2_147_483_647.0;
 /// # Errors
 /// What does not go together, what is missing, what cannot be understood.
 pub(super) fn job(args: Args, environment: &Environment, report: &Report) -> Result<Job, Error> {
-    if args.listen {
+    if args.listen || args.broker || args.chat {
+        let args = Args { listen: true, ..args };
         listen_job(&args, environment, report).map(|config| Job::Listen(Box::new(config)))
     } else {
         connect_job(&args, environment, report).map(|config| Job::Connect(Box::new(config)))
@@ -185,6 +192,135 @@ fn optional_time(option: &str, typed: Option<&String>) -> Result<Option<Duration
     typed.map(|typed| time(option, typed)).transpose()
 }
 
+fn once<'a>(option: &str, values: &'a [String]) -> Result<Option<&'a str>, Error> {
+    match values {
+        [] => Ok(None),
+        [one] => Ok(Some(one)),
+        _ => Err(usage(format!("{option} is given more than once"))),
+    }
+}
+
+fn proxy_dns(args: &Args) -> Result<Dns, Error> {
+    match args.proxy_dns.as_deref() {
+        None | Some("remote") => Ok(Dns::Remote),
+        Some("none") => Ok(Dns::None),
+        Some("local") => Ok(Dns::Local),
+        Some("both") => Ok(Dns::Both),
+        Some(other) => {
+            Err(usage(format!("--proxy-dns is none, local, remote or both, not {}", quoted(other))))
+        }
+    }
+}
+
+fn proxy_kind(typed: &str) -> Option<via::Kind> {
+    match typed {
+        "http" => Some(via::Kind::Http),
+        "socks4" | "4" => Some(via::Kind::Socks4),
+        "socks5" | "5" => Some(via::Kind::Socks5),
+        _ => None,
+    }
+}
+
+/// The way to the target: proxies separated by commas, the nearest first.
+fn proxies(args: &Args, environment: &Environment) -> Result<Vec<Proxy>, Error> {
+    let kind = match once("--proxy-type", &args.proxy_type)? {
+        None => via::Kind::Http,
+        Some(typed) => proxy_kind(typed).ok_or_else(|| {
+            usage(format!("--proxy-type is http, socks4 or socks5, not {}", quoted(typed)))
+        })?,
+    };
+    let auth = once("--proxy-auth", &args.proxy_auth)?;
+    let Some(list) = once("--proxy", &args.proxy)? else {
+        if !args.proxy_type.is_empty() && !args.listen {
+            return Err(usage("--proxy-type goes with --proxy: of which proxy is it the type?"));
+        }
+        return Ok(Vec::new());
+    };
+    let auth = match (auth, &environment.proxy_auth) {
+        (Some(auth), _) => Some(auth),
+        (None, Some(value)) => Some(text(value)?),
+        (None, None) => None,
+    };
+    list.split(',').map(|typed| proxy(typed, kind, auth)).collect()
+}
+
+fn proxy(typed: &str, kind: via::Kind, auth: Option<&str>) -> Result<Proxy, Error> {
+    let (kind, place) = match typed.split_once("://") {
+        None => (kind, typed),
+        Some((scheme, place)) => {
+            let kind = match scheme.to_ascii_lowercase().as_str() {
+                "http" => via::Kind::Http,
+                "socks4" | "socks4a" => via::Kind::Socks4,
+                "socks" | "socks5" | "socks5h" => via::Kind::Socks5,
+                _ => {
+                    return Err(usage(format!(
+                        "{} is not a kind of proxy: http socks4 socks4a socks5 socks5h",
+                        quoted(scheme)
+                    )));
+                }
+            };
+            (kind, place.strip_suffix('/').unwrap_or(place))
+        }
+    };
+    let (user, place) = match place.rsplit_once('@') {
+        Some((user, place)) => (Some(user), place),
+        None => (None, place),
+    };
+    if user.is_some_and(|user| user.contains(':')) {
+        return Err(usage("a password in a URL would show in the list of processes")
+            .hint("NCAT_PROXY_AUTH=USER:PASS keeps it to yourself"));
+    }
+    let Written::Host { host: Some(host), port: written, .. } =
+        Written::parse(place).map_err(|why| usage(format!("--proxy: {why}")))?
+    else {
+        return Err(usage(format!("--proxy takes HOST[:PORT], not {}", quoted(typed))));
+    };
+    let port = match (written, kind) {
+        (Some(text), _) => match port(&text)? {
+            0 => return Err(usage("nobody can be called on port 0")),
+            port => port,
+        },
+        (None, via::Kind::Http) => 3128,
+        (None, via::Kind::Socks4 | via::Kind::Socks5) => 1080,
+    };
+    let login = match (auth, user) {
+        (None, None) => None,
+        (None, Some(user)) => Some((user, "")),
+        // The whole text is the user id of SOCKS4, which has no passwords.
+        (Some(auth), _) if kind == via::Kind::Socks4 => Some((auth, "")),
+        (Some(auth), _) => Some(auth.split_once(':').unwrap_or((auth, ""))),
+    };
+    Ok(Proxy {
+        kind,
+        host: host.as_str().to_owned(),
+        port,
+        login: login.map(|(user, password)| Credentials {
+            user: user.to_owned(),
+            password: Secret::new(password),
+        }),
+    })
+}
+
+/// What serves the peer instead of standard input and output.
+fn program(args: &Args) -> Result<Option<Program>, Error> {
+    match (args.exec.as_slice(), args.sh_exec.as_slice()) {
+        ([], []) => Ok(None),
+        ([line], []) => {
+            let words = split(line);
+            if words.is_empty() {
+                return Err(usage("-e needs a program"));
+            }
+            Ok(Some(Program::Direct(words)))
+        }
+        ([], [line]) => Ok(Some(Program::Shell(line.clone()))),
+        _ => Err(usage("one command can serve a peer: give one -e or one -c")),
+    }
+}
+
+fn protocol(args: &Args) -> Protocol {
+    if args.udp { Protocol::Datagram } else { Protocol::Stream }
+}
+
 fn session(args: &Args) -> Result<Session, Error> {
     let user_end = match args.quit.as_deref().map(|q| q.strip_prefix('-').ok_or(q)) {
         Some(Ok(never)) => {
@@ -192,7 +328,9 @@ fn session(args: &Args) -> Result<Session, Error> {
             if args.send_only { UserEnd::Leave } else { UserEnd::Wait }
         }
         Some(Err(after)) => UserEnd::After(time("-q", after)?),
-        None if args.send_only => UserEnd::Leave,
+        // Datagrams have no end that could be told, so there is nothing to wait for; a server's
+        // peer may still have something to say.
+        None if args.send_only || args.udp && !args.listen => UserEnd::Leave,
         None => UserEnd::Wait,
     };
     let keeps_sending = !args.listen && (args.send_only || args.keep_open && !args.recv_only);
@@ -218,8 +356,10 @@ fn session(args: &Args) -> Result<Session, Error> {
             user_end,
             peer_end: if keeps_sending { PeerEnd::KeepSending } else { PeerEnd::Leave },
             idle: optional_time("-i", args.idle_timeout.as_ref())?,
+            delay: optional_time("-d", args.delay.as_ref())?,
         },
         crlf: args.crlf,
+        telnet: args.telnet,
         safe_output,
         log: Log {
             raw: args.output.clone(),
@@ -312,6 +452,14 @@ fn connect_job(
 ) -> Result<connect::Config, Error> {
     only_with_listen(args)?;
     only_with_smtp(args)?;
+    let program = program(args)?;
+    let proxies = proxies(args, environment)?;
+    if args.probe && args.telnet {
+        return Err(usage("-z and -t do not go together: -z says nothing and hears nothing"));
+    }
+    if args.probe && program.is_some() {
+        return Err(usage("-z and a command do not go together: -z asks and says nothing"));
+    }
     if args.unixsock && args.source_port.is_some() {
         return Err(usage("-U and -p do not go together: a Unix socket has no ports"));
     }
@@ -375,7 +523,17 @@ fn connect_job(
         }
         (false, false) => None,
     };
-    if on_unix && args.source.is_some() {
+    if helper && (args.udp || program.is_some()) {
+        let other = if args.udp { "-u" } else { "a command" };
+        return Err(usage(format!("--smtp and {other} do not go together")));
+    }
+    if on_unix && !proxies.is_empty() {
+        return Err(usage("-U and --proxy do not go together: a proxy calls hosts"));
+    }
+    if args.keep_open && args.udp {
+        return Err(usage("-k and -u do not go together in connect mode: datagrams have no end"));
+    }
+    if on_unix && !args.udp && args.source.is_some() {
         report.story(format_args!("-s has no effect on a Unix stream socket"));
     }
     Ok(connect::Config {
@@ -388,7 +546,12 @@ fn connect_job(
         },
         family: family(args),
         numeric: args.nodns,
-        source: args.source.clone().filter(|_| !on_unix),
+        protocol: if proxies.is_empty() { protocol(args) } else { Protocol::Stream },
+        program,
+        proxies,
+        proxy_dns: proxy_dns(args)?,
+        scratch: environment.scratch.clone().unwrap_or_else(|| PathBuf::from("/tmp")),
+        source: args.source.clone().filter(|_| !on_unix || args.udp),
         source_port: args.source_port.as_deref().map_or(Ok(0), source_port)?,
         wait: optional_time("-w", args.wait.as_ref())?,
         tls,
@@ -585,6 +748,10 @@ fn only_with_listen(args: &Args) -> Result<(), Error> {
         (args.port_file.is_some(), "--port-file"),
         (args.ssl_cert_out.is_some(), "--ssl-cert-out"),
         (args.ssl_client_ca.is_some(), "--ssl-client-ca"),
+        (!args.allow.is_empty(), "--allow"),
+        (!args.allowfile.is_empty(), "--allowfile"),
+        (!args.deny.is_empty(), "--deny"),
+        (!args.denyfile.is_empty(), "--denyfile"),
         (args.test, "--test"),
     ] {
         if given {
@@ -621,12 +788,18 @@ fn only_with_smtp(args: &Args) -> Result<(), Error> {
     Ok(())
 }
 
+/// Lists separated by commas, and repeated.
+fn listed(values: &[String]) -> Vec<String> {
+    values.iter().flat_map(|value| value.split(',')).map(str::to_owned).collect()
+}
+
 fn listen_job(
     args: &Args,
     environment: &Environment,
     report: &Report,
 ) -> Result<listen::Config, Error> {
     let refused = [
+        (!args.proxy.is_empty(), "--proxy and -l do not go together: --proxy is a way to call"),
         (args.probe, "-z and -l do not go together: -z calls, -l waits"),
         (
             args.source.is_some(),
@@ -677,10 +850,20 @@ fn listen_job(
                 usage(format!("-m takes a number of callers, not {}", quoted(typed)))
             })?,
         };
-    if args.max_conns.is_some() && most > 0 && !args.keep_open {
+    let many = args.keep_open || args.broker || args.chat;
+    if args.max_conns.is_some() && most > 0 && !many {
         report.warning(format_args!(
             "-m {most} has no effect without -k: one caller is all there is"
         ));
+    }
+    let program = program(args)?;
+    if program.is_some() && (args.broker || args.chat) {
+        return Err(usage(
+            "a command and --broker do not go together: a command serves one caller",
+        ));
+    }
+    if args.unixsock && (args.broker || args.chat) {
+        return Err(usage("-U and --broker do not go together"));
     }
     let host = place.host.as_ref().map(|host| host.as_str().to_owned());
     let wait = optional_time("-w", args.wait.as_ref())?;
@@ -701,9 +884,22 @@ fn listen_job(
             }
             (None, None) => listen::Place::Everywhere(place.port.unwrap_or(DEFAULT_PORT)),
         },
+        protocol: protocol(args),
+        program,
         family: family(args),
         numeric: args.nodns,
-        keep_open: args.keep_open,
+        keep_open: args.keep_open || args.broker || args.chat,
+        purpose: match (args.chat, args.broker) {
+            (true, _) => Purpose::Chat,
+            (_, true) => Purpose::Broker,
+            (false, false) => Purpose::Gather,
+        },
+        access: AccessLists {
+            allow: listed(&args.allow),
+            deny: listed(&args.deny),
+            allow_files: args.allowfile.clone(),
+            deny_files: args.denyfile.clone(),
+        },
         most,
         wait,
         session: session(args)?,

@@ -1,6 +1,6 @@
 //! A conversation with a protocol machine in the middle.
 
-use super::manners::{Facts, Manners, Patience, Receive};
+use super::manners::{Facts, Manners, Patience, PeerEnd, Receive};
 use super::pipe::{Broken, FIRST};
 use super::relay::peer_trouble;
 use super::tap::Tap;
@@ -10,6 +10,7 @@ use crate::net::endpoint::{Endpoint, Moved};
 use crate::net::tls::Tls;
 use crate::proto::{Input, Machine, Output, Ports, ProtocolError, Step};
 use crate::term::safe::Safe;
+use std::convert::Infallible;
 use std::io;
 use std::time::Instant;
 
@@ -74,6 +75,8 @@ pub struct Dialogue<M> {
     veil: Option<Safe>,
     tap: Tap,
     patience: Patience,
+    /// What has come is held back until then (`-d`).
+    held_until: Option<Instant>,
     /// What went wrong with the peer; told once what it had sent is dealt with.
     trouble: Option<Trouble>,
 }
@@ -91,6 +94,7 @@ impl<M: Machine> Dialogue<M> {
             veil: None,
             tap,
             patience: Patience::new(manners),
+            held_until: None,
             trouble: None,
         }
     }
@@ -141,6 +145,11 @@ impl<M: Machine> Dialogue<M> {
         (self.peer.endpoint, self.peer.inbox, self.tap)
     }
 
+    /// What is left, with the machine instead of the log.
+    pub fn into_machine(self) -> (Endpoint, Buf, M) {
+        (self.peer.endpoint, self.peer.inbox, self.machine)
+    }
+
     /// Goes on until something has to be waited for or told.
     ///
     /// # Errors
@@ -167,6 +176,9 @@ impl<M: Machine> Dialogue<M> {
                     Parting::Tls if !self.peer.inbox.is_empty() => Err(Trouble::Smuggled),
                     Parting::Tls => Ok(Outcome::StartTls),
                 };
+            }
+            if self.is_held(now) {
+                return self.wait(now, before, Outcome::Waiting);
             }
             match self.step() {
                 Ok((Step::Event(event), _)) => {
@@ -211,6 +223,16 @@ impl<M: Machine> Dialogue<M> {
         self.user.inbox.consume(from_user);
         self.show(shown);
         step.map(|step| (step, from_peer + from_user > 0))
+    }
+
+    /// Is what has come held back (`-d`)? Its time begins when it comes.
+    fn is_held(&mut self, now: Instant) -> bool {
+        let Some(delay) = self.patience.manners().delay else { return false };
+        if self.peer.inbox.is_empty() && self.user.inbox.is_empty() {
+            self.held_until = None;
+            return false;
+        }
+        *self.held_until.get_or_insert(now + delay) > now
     }
 
     /// The machine is through: its last words are all that is left.
@@ -264,7 +286,9 @@ impl<M: Machine> Dialogue<M> {
             }
             Err(Broken::Sink(e)) => {
                 self.peer.lose();
-                if !self.peer.source_ended {
+                // As in a relay: an end of the peer's excuses us, unless we were to go on.
+                let goes_on = self.patience.manners().peer_end == PeerEnd::KeepSending;
+                if !self.peer.source_ended || goes_on {
                     self.trouble.get_or_insert(peer_trouble(e));
                 }
                 true
@@ -302,7 +326,7 @@ impl<M: Machine> Dialogue<M> {
 
     /// When to call [`Dialogue::next`] although nothing has happened.
     pub fn deadline(&self) -> Option<Instant> {
-        self.patience.deadline()
+        self.held_until.into_iter().chain(self.patience.deadline()).min()
     }
 
     /// The endpoint on a side.
@@ -315,7 +339,7 @@ impl<M: Machine> Dialogue<M> {
     }
 }
 
-impl Conversation for Dialogue<crate::proto::text::Text> {
+impl<M: Machine<Event = Infallible>> Conversation for Dialogue<M> {
     fn endpoint(&mut self, side: usize) -> Option<&mut Endpoint> {
         self.side(side)
     }
@@ -324,7 +348,7 @@ impl Conversation for Dialogue<crate::proto::text::Text> {
         match self.next(now)? {
             Outcome::Waiting => Ok(Status::Waiting),
             Outcome::Runnable => Ok(Status::Runnable),
-            // Plain text has no events and knows no TLS of its own.
+            // Such a machine has no events, and TLS is nothing that it could ask for.
             Outcome::Event(never) => match never {},
             Outcome::StartTls | Outcome::Done => Ok(Status::Finished),
         }

@@ -41,7 +41,10 @@ impl Farewell {
         }
         if !self.told {
             match self.peer.close_write() {
-                Ok(told) => self.told = told,
+                Ok(told) => {
+                    self.told = told;
+                    self.peer.close_read();
+                }
                 Err(_) => return true,
             }
         }

@@ -47,6 +47,8 @@ pub struct Manners {
     pub peer_end: PeerEnd,
     /// The longest silence (`-i`).
     pub idle: Option<Duration>,
+    /// How long each chunk is held back (`-d`).
+    pub delay: Option<Duration>,
 }
 
 impl Default for Manners {
@@ -58,6 +60,7 @@ impl Default for Manners {
             user_end: UserEnd::Wait,
             peer_end: PeerEnd::Leave,
             idle: None,
+            delay: None,
         }
     }
 }

@@ -9,18 +9,23 @@
 //! direction.* Everything that looks like a hang in a relay is a breach of this sentence.
 
 pub mod dialogue;
+pub mod errand;
 pub mod farewell;
 pub mod handshake;
 pub mod manners;
 pub mod pipe;
+pub mod pool;
 pub mod reactor;
 pub mod relay;
 pub mod room;
+pub mod service;
 pub mod tap;
 
 use crate::net::endpoint::Endpoint;
 use crate::proto::ProtocolError;
 use crate::sys::signal::Signals;
+use mio::Registry;
+use mio::event::Event;
 use reactor::{Address, Reactor};
 use std::io;
 use std::time::{Duration, Instant};
@@ -77,6 +82,25 @@ pub trait Conversation {
     /// The endpoint on a side ([`LOCAL`], [`REMOTE`]), if it has one.
     fn endpoint(&mut self, side: usize) -> Option<&mut Endpoint>;
 
+    /// Registers the descriptors that are not registered yet; called after every drive, since a
+    /// conversation may get new ones on its way.
+    ///
+    /// # Errors
+    /// Those of epoll_ctl(2).
+    fn register(&mut self, registry: &Registry, key: usize) -> io::Result<()>
+    where
+        Self: Sized,
+    {
+        register_sides(self, &[LOCAL, REMOTE], registry, key)
+    }
+
+    /// Notes what has happened to a descriptor.
+    fn mark(&mut self, side: usize, event: &Event) {
+        if let Some(endpoint) = self.endpoint(side) {
+            endpoint.mark(event);
+        }
+    }
+
     /// Moves what can be moved.
     ///
     /// # Errors
@@ -85,6 +109,24 @@ pub trait Conversation {
 
     /// When it wants to be driven although nothing has happened.
     fn deadline(&self) -> Option<Instant>;
+}
+
+/// Registers the endpoints on these sides.
+///
+/// # Errors
+/// Those of epoll_ctl(2).
+pub fn register_sides(
+    talk: &mut impl Conversation,
+    sides: &[usize],
+    registry: &Registry,
+    key: usize,
+) -> io::Result<()> {
+    for &side in sides {
+        if let Some(endpoint) = talk.endpoint(side) {
+            endpoint.register(registry, Address { key, side }.into())?;
+        }
+    }
+    Ok(())
 }
 
 /// Runs one conversation to its end, alone on the loop.
@@ -97,24 +139,17 @@ pub fn run(
     talk: &mut impl Conversation,
     mut signals: Option<&mut Signals>,
 ) -> Result<(), Trouble> {
-    for side in [LOCAL, REMOTE] {
-        if let Some(endpoint) = talk.endpoint(side) {
-            let token = Address { key: SOLO, side }.into();
-            endpoint.register(reactor.registry(), token).map_err(Trouble::Peer)?;
-        }
-    }
     loop {
         let status = talk.drive(reactor.now())?;
+        talk.register(reactor.registry(), SOLO).map_err(Trouble::Peer)?;
         if status == Status::Finished {
             return Ok(());
         }
         let (busy, until) = (status == Status::Runnable, talk.deadline());
         reactor
             .wait(busy, until, |at, event| {
-                if at.key == SOLO
-                    && let Some(endpoint) = talk.endpoint(at.side)
-                {
-                    endpoint.mark(event);
+                if at.key == SOLO {
+                    talk.mark(at.side, event);
                 }
             })
             .map_err(Trouble::Peer)?;

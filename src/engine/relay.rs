@@ -1,6 +1,6 @@
 //! Two pipes, back to back.
 
-use super::manners::{Facts, Manners, Patience, Receive};
+use super::manners::{Facts, Manners, Patience, PeerEnd, Receive};
 use super::pipe::{Broken, CARRY, Flow, Pipe, Sink, Turn};
 use super::tap::Tap;
 use super::{Conversation, LOCAL, REMOTE, Status, Trouble};
@@ -23,6 +23,11 @@ pub struct Relay {
     /// What went wrong with the peer; told once what it had sent is delivered.
     trouble: Option<Trouble>,
     seen: u64,
+    /// The local end may stop reading without ending the conversation: a command does.
+    forgiving: bool,
+    up_silent: bool,
+    busy: bool,
+    driven: Option<Instant>,
 }
 
 impl Relay {
@@ -49,9 +54,36 @@ impl Relay {
             Receive::Deliver => Sink::Told,
             Receive::Discard => Sink::Nothing,
         };
-        let down = Pipe::new(early, sink, blind);
+        let (up, down) =
+            (up.delayed(manners.delay), Pipe::new(early, sink, blind).delayed(manners.delay));
         let patience = Patience::new(manners);
-        Self { local, remote, up, down, tap, patience, trouble: None, seen: 0 }
+        Self {
+            local,
+            remote,
+            up,
+            down,
+            tap,
+            patience,
+            trouble: None,
+            seen: 0,
+            forgiving: false,
+            up_silent: false,
+            busy: false,
+            driven: None,
+        }
+    }
+
+    /// Something of the peer's that did not come through its endpoint goes first. What does not
+    /// fit is lost, as datagrams are.
+    pub fn hear(&mut self, bytes: &[u8]) {
+        self.down.push(bytes);
+    }
+
+    /// Goes on when the local end stops reading: a command is free not to.
+    #[must_use]
+    pub fn forgiving(mut self) -> Self {
+        self.forgiving = true;
+        self
     }
 
     /// Bytes sent to the peer and received from it.
@@ -64,6 +96,21 @@ impl Relay {
         self.down.first()
     }
 
+    /// Had the local end nothing to say, and nothing of it waited, when it was last driven?
+    pub fn is_up_silent(&self) -> bool {
+        self.up_silent
+    }
+
+    /// Did the last drive end because the budget ran out?
+    pub fn is_busy(&self) -> bool {
+        self.busy
+    }
+
+    /// When it was last driven.
+    pub fn last_drive(&self) -> Option<Instant> {
+        self.driven
+    }
+
     /// Is each direction (up, down) spliced?
     pub fn is_spliced(&self) -> (bool, bool) {
         (self.up.is_spliced(), self.down.is_spliced())
@@ -74,15 +121,23 @@ impl Relay {
         (self.remote, self.tap)
     }
 
-    fn pump_up(&mut self) -> Result<Turn, Trouble> {
-        match self.up.pump(&mut self.local, &mut self.remote, &mut self.tap, BUDGET) {
+    fn pump_up(&mut self, now: Instant) -> Result<Turn, Trouble> {
+        match self.up.pump(&mut self.local, &mut self.remote, &mut self.tap, BUDGET, now) {
             Ok(turn) => Ok(turn),
             Err(Broken::Source(e)) => Err(Trouble::Input(e)),
             // Nothing more goes there, but what came from there is still to be delivered.
             Err(Broken::Sink(e)) => {
                 self.up.abandon();
-                // A peer that has ended its stream may have gone altogether: no trouble.
-                if self.down.flow() == Flow::Open {
+                // A peer of datagrams has no end to wait for.
+                if self.remote.datagrams().is_some() {
+                    self.trouble.get_or_insert(peer_trouble(e));
+                    self.down.end_source();
+                    return Ok(Turn::More);
+                }
+                // A peer that has ended its stream may have gone altogether: no trouble, unless
+                // we were to go on sending.
+                let goes_on = self.patience.manners().peer_end == PeerEnd::KeepSending;
+                if self.down.flow() == Flow::Open || goes_on && !self.forgiving {
                     self.trouble.get_or_insert(peer_trouble(e));
                 }
                 Ok(Turn::More)
@@ -90,12 +145,16 @@ impl Relay {
         }
     }
 
-    fn pump_down(&mut self) -> Result<Turn, Trouble> {
-        match self.down.pump(&mut self.remote, &mut self.local, &mut self.tap, BUDGET) {
+    fn pump_down(&mut self, now: Instant) -> Result<Turn, Trouble> {
+        match self.down.pump(&mut self.remote, &mut self.local, &mut self.tap, BUDGET, now) {
             Ok(turn) => Ok(turn),
             Err(Broken::Source(e)) => {
                 self.down.end_source();
                 self.trouble.get_or_insert(peer_trouble(e));
+                Ok(Turn::More)
+            }
+            Err(Broken::Sink(e)) if e.kind() == io::ErrorKind::BrokenPipe && self.forgiving => {
+                self.down.abandon();
                 Ok(Turn::More)
             }
             Err(Broken::Sink(e)) if e.kind() == io::ErrorKind::BrokenPipe => {
@@ -126,8 +185,8 @@ impl Conversation for Relay {
     }
 
     fn drive(&mut self, now: Instant) -> Result<Status, Trouble> {
-        let up = self.pump_up()?;
-        let down = self.pump_down()?;
+        let up = self.pump_up(now)?;
+        let down = self.pump_down(now)?;
         let seen = self.up.taken() + self.up.given() + self.down.taken();
         let facts = Facts {
             moved: seen != self.seen,
@@ -137,18 +196,22 @@ impl Conversation for Relay {
             down_done: self.down.flow() == Flow::Done,
         };
         self.seen = seen;
+        self.up_silent = facts.up_silent;
+        self.busy = up == Turn::More || down == Turn::More;
+        self.driven = Some(now);
         if facts.down_done
             && let Some(trouble) = self.trouble.take()
         {
             return Err(trouble);
         }
         match self.patience.judge(now, facts)? {
-            Status::Waiting if up == Turn::More || down == Turn::More => Ok(Status::Runnable),
+            Status::Waiting if self.busy => Ok(Status::Runnable),
             status @ (Status::Waiting | Status::Runnable | Status::Finished) => Ok(status),
         }
     }
 
     fn deadline(&self) -> Option<Instant> {
-        self.patience.deadline()
+        let held = [self.up.deadline(), self.down.deadline(), self.patience.deadline()];
+        held.into_iter().flatten().min()
     }
 }

@@ -1,8 +1,10 @@
-//! Many callers around one standard input and output (`-l -k`).
+//! Many callers in one room: around one standard input and output (`-l -k`), or among themselves
+//! (`--broker`, `--chat`).
 //!
-//! What this machine says goes to every caller; what any caller says goes to standard output, in
-//! the order in which it comes. Nobody waits for a caller that does not read: standard input is
-//! held back only while somebody's queue is full and still moving.
+//! What this machine says goes to every caller. What a caller says goes to standard output, or in
+//! a broker's room to all the others, in the order in which it comes. Nobody waits for a caller
+//! that does not read: around standard input it is held back only while somebody's queue is full
+//! and still moving; among themselves a member whose queue is full is dropped.
 
 use super::manners::{Manners, Receive, UserEnd};
 use super::relay::peer_trouble;
@@ -10,6 +12,7 @@ use super::tap::Tap;
 use super::{Status, Trouble};
 use crate::net::buf::Buf;
 use crate::net::endpoint::{Endpoint, Moved};
+use crate::proto::chat::{self, Lines};
 use crate::proto::text::Crlf;
 use crate::term::safe::Safe;
 use slab::Slab;
@@ -32,8 +35,28 @@ const GLANCE: Duration = Duration::from_millis(5);
 /// What is read at once.
 const CHUNK: usize = 64 * 1024;
 
+/// Datagrams that are kept for a member at most.
+const MOST_EARLY: usize = 64;
+
+/// After so long without a datagram a caller without a connection makes room for others.
+const FORGOTTEN: Duration = Duration::from_secs(120);
+
 /// Chunks that are moved before the loop looks for news.
 const ROUNDS: usize = 64;
+
+/// What is read at once of a chat member: its words may grow on their way.
+const WORDS: usize = 8 * 1024;
+
+/// What the room is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// Callers around this machine's standard input and output.
+    Gather,
+    /// Callers among themselves, every byte as it is.
+    Broker,
+    /// Callers among themselves, each line with its speaker.
+    Chat,
+}
 
 /// How a member stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,9 +76,22 @@ struct Member {
     sent: usize,
     /// When it last took something, or had nothing to take.
     took: Instant,
-    /// It has said that it is done; it gets the end of ours, too.
+    /// It is to be told the end of ours, once it has everything.
     told: bool,
+    /// Its own stream has ended.
+    ended: bool,
+    /// Nothing can be sent to it any more, and why; what it said is still heard.
+    deaf: Option<io::Error>,
     queued: bool,
+    /// Datagrams that did not come through its own socket.
+    early: VecDeque<Vec<u8>>,
+    /// Its number in a chat, and its words so far.
+    lines: Lines,
+    user: u32,
+    /// Where it calls from.
+    address: String,
+    /// When it was last heard of: a caller without a connection never says that it leaves.
+    heard: Instant,
 }
 
 /// What happened in the room.
@@ -71,6 +107,11 @@ pub enum Event {
 
 /// The room.
 pub struct Room {
+    purpose: Purpose,
+    /// Users that have been numbered so far.
+    users: u32,
+    /// What this machine's person says in a chat: user 0.
+    host: Lines,
     members: Slab<Member>,
     talking: usize,
     local: Endpoint,
@@ -89,8 +130,14 @@ pub struct Room {
     handshake: Duration,
     /// Members that may have something for us.
     awake: VecDeque<usize>,
+    /// Members whose queue is full, in a room where nobody waits.
+    stuck: Vec<usize>,
+    /// What the others of a chat are still to be told.
+    farewells: Vec<u8>,
     user_ended: Option<Instant>,
     touched: Option<Instant>,
+    /// The next chunk goes on then (`-d`).
+    held_until: Option<Instant>,
     events: Vec<Event>,
     sent_total: u64,
     received_total: u64,
@@ -99,6 +146,7 @@ pub struct Room {
 impl Room {
     /// An empty room around `local`; a caller's TLS handshake may take `handshake`.
     pub fn new(
+        purpose: Purpose,
         local: Endpoint,
         manners: Manners,
         handshake: Duration,
@@ -107,6 +155,9 @@ impl Room {
         tap: Tap,
     ) -> Self {
         Self {
+            purpose,
+            users: 0,
+            host: Lines::new(0),
             members: Slab::new(),
             talking: 0,
             local,
@@ -121,8 +172,11 @@ impl Room {
             manners,
             handshake,
             awake: VecDeque::new(),
+            stuck: Vec::new(),
+            farewells: Vec::new(),
             user_ended: None,
             touched: None,
+            held_until: None,
             events: Vec::new(),
             sent_total: 0,
             received_total: 0,
@@ -130,7 +184,7 @@ impl Room {
     }
 
     /// Lets a caller in, under the key that is returned; register its endpoint.
-    pub fn join(&mut self, endpoint: Endpoint, now: Instant) -> usize {
+    pub fn join(&mut self, endpoint: Endpoint, address: String, now: Instant) -> usize {
         let stage = match endpoint.is_handshaking() {
             true => Stage::Handshaking { until: now + self.handshake },
             false => Stage::Talking,
@@ -142,7 +196,14 @@ impl Room {
             sent: 0,
             took: now,
             told: false,
+            ended: false,
+            deaf: None,
             queued: false,
+            early: VecDeque::new(),
+            lines: Lines::new(0),
+            user: 0,
+            address,
+            heard: now,
         });
         if stage == Stage::Talking {
             self.welcome(key, now);
@@ -164,6 +225,17 @@ impl Room {
     /// A member's endpoint.
     pub fn endpoint(&mut self, key: usize) -> Option<&mut Endpoint> {
         self.members.get_mut(key).map(|member| &mut member.endpoint)
+    }
+
+    /// One more datagram of a member's, past its own socket. Past a bound they are lost, as
+    /// datagrams are.
+    pub fn push(&mut self, key: usize, datagram: Vec<u8>) {
+        if let Some(member) = self.members.get_mut(key)
+            && member.early.len() < MOST_EARLY
+        {
+            member.early.push_back(datagram);
+        }
+        self.wake(key);
     }
 
     /// Standard input and output.
@@ -202,22 +274,29 @@ impl Room {
     pub fn drive(&mut self, now: Instant) -> Result<Status, Trouble> {
         let before = self.sent_total + self.received_total;
         let mut busy = false;
-        for _ in 0..ROUNDS {
-            busy = self.speak(now)?;
-            busy |= self.listen(now)?;
-            if !busy {
-                break;
+        if self.held_until.is_none_or(|until| until <= now) {
+            self.held_until = None;
+            for _ in 0..ROUNDS {
+                busy = self.speak(now)?;
+                busy |= self.listen(now)?;
+                if !busy || self.held_until.is_some() {
+                    break;
+                }
             }
         }
         let moved = self.sent_total + self.received_total != before;
         if moved || self.talking == 0 || self.touched.is_none() {
             self.touched = Some(now);
         }
-        self.sweep(now);
+        // Whoever is gone may have held the others back.
+        busy |= self.sweep(now);
+        self.say_farewells(now);
+        self.flush_output()?;
         self.judge(now)?;
         if self.user_ended.is_some() && self.manners.user_end == UserEnd::Leave && self.is_empty() {
             return Ok(Status::Finished);
         }
+        let busy = busy && self.held_until.is_none();
         Ok(if busy { Status::Runnable } else { Status::Waiting })
     }
 
@@ -231,7 +310,7 @@ impl Room {
             (UserEnd::After(time), Some(ended)) => Some(ended + time),
             _ => None,
         };
-        idle.into_iter().chain(quit).min()
+        idle.into_iter().chain(quit).chain(self.held_until).min()
     }
 
     fn judge(&self, now: Instant) -> Result<(), Trouble> {
@@ -254,6 +333,40 @@ impl Room {
         self.talking += 1;
         self.touched = Some(now);
         self.events.push(Event::Joined(key));
+        if self.purpose == Purpose::Chat {
+            self.introduce(key, now);
+        }
+    }
+
+    /// Everybody in a chat learns who came, and the newcomer who is there.
+    fn introduce(&mut self, key: usize, now: Instant) {
+        self.users += 1;
+        let user = self.users;
+        let talks = |member: &&Member| member.stage == Stage::Talking && member.user != 0;
+        let others: Vec<_> = self.members.iter().map(|(_, member)| member).filter(talks).collect();
+        let mut others: Vec<_> = others.iter().map(|m| (m.user, m.address.clone())).collect();
+        others.sort_unstable_by_key(|(user, _)| *user);
+        let Some(member) = self.members.get_mut(key) else { return };
+        member.user = user;
+        member.lines = Lines::new(user);
+        let words = chat::joined(user, &member.address, &others);
+        self.announce(words.as_bytes(), now);
+    }
+
+    /// Says something to everybody, the person at this machine included.
+    fn announce(&mut self, words: &[u8], now: Instant) {
+        self.share(words, None, now);
+        self.show(words);
+    }
+
+    /// The person who runs a chat sees it, if a person looks.
+    fn show(&mut self, words: &[u8]) {
+        if let Some(veil) = &mut self.veil {
+            // Whoever does not scroll on gets no more than this.
+            if self.shown.len() - self.shown_sent < QUEUE {
+                veil.pass(words, &mut self.shown);
+            }
+        }
     }
 
     /// Standard input to everybody. True if something moved.
@@ -266,7 +379,10 @@ impl Room {
         }
         match self.local.read(&mut self.said).map_err(Trouble::Input)? {
             Moved::Blocked => return Ok(false),
-            Moved::Bytes(_) => self.spread(now),
+            Moved::Bytes(_) => {
+                self.held_until = self.manners.delay.map(|delay| now + delay);
+                self.spread(now);
+            }
             Moved::Eof => {
                 self.user_ended = Some(now);
                 self.tell_the_end(now);
@@ -277,27 +393,78 @@ impl Room {
 
     /// Is somebody's queue full? Whoever is stuck for good is dropped in [`Room::sweep`].
     fn is_held_back(&self) -> bool {
-        self.members.iter().any(|(_, member)| member.pending() >= QUEUE)
+        let full = |member: &Member| member.stage == Stage::Talking && member.pending() >= QUEUE;
+        self.purpose == Purpose::Gather && self.members.iter().any(|(_, member)| full(member))
     }
 
     fn spread(&mut self, now: Instant) {
-        self.encoded.clear();
-        match &mut self.crlf {
-            Some(crlf) => crlf.encode(self.said.bytes(), &mut self.encoded),
-            None => self.encoded.extend_from_slice(self.said.bytes()),
+        let mut words = std::mem::take(&mut self.encoded);
+        words.clear();
+        match (&mut self.crlf, self.purpose) {
+            (_, Purpose::Chat) => self.host.say(self.said.bytes(), &mut words),
+            (Some(crlf), _) => crlf.encode(self.said.bytes(), &mut words),
+            (None, _) => words.extend_from_slice(self.said.bytes()),
         }
         let n = self.said.bytes().len();
         self.said.consume(n);
-        self.tap.record(&self.encoded);
-        self.sent_total += self.encoded.len() as u64;
+        self.share(&words, None, now);
+        self.encoded = words;
+    }
+
+    /// Sends words to everybody but one.
+    fn share(&mut self, words: &[u8], but: Option<usize>, now: Instant) {
+        if words.is_empty() || !self.manners.send {
+            return;
+        }
+        self.tap.record(words);
+        self.sent_total += words.len() as u64;
         for key in self.talkers() {
-            let Some(member) = self.members.get_mut(key) else { continue };
+            let Some(member) = self.members.get_mut(key).filter(|_| Some(key) != but) else {
+                continue;
+            };
+            if member.deaf.is_some() {
+                continue;
+            }
             if member.pending() == 0 {
                 member.took = now;
             }
-            member.queue.extend_from_slice(&self.encoded);
-            if let Err(e) = member.flush(now) {
-                self.leave(key, Err(peer_trouble(e)));
+            member.queue.extend_from_slice(words);
+            member.flush(now);
+            if member.deaf.is_some() {
+                self.wake(key);
+            } else if self.purpose != Purpose::Gather && member.pending() > QUEUE {
+                self.stuck.push(key);
+            }
+        }
+    }
+
+    /// What a member has said goes to the others.
+    fn pass_on(&mut self, key: usize, now: Instant) {
+        let mut words = std::mem::take(&mut self.encoded);
+        words.clear();
+        match (self.members.get_mut(key), self.purpose) {
+            (Some(member), Purpose::Chat) => member.lines.say(self.heard.bytes(), &mut words),
+            _ => words.extend_from_slice(self.heard.bytes()),
+        }
+        let n = self.heard.bytes().len();
+        self.heard.consume(n);
+        self.share(&words, Some(key), now);
+        if self.purpose == Purpose::Chat {
+            self.show(&words);
+        }
+        self.encoded = words;
+    }
+
+    /// Drops those who left a whole queue unread, and says so.
+    fn drop_stuck(&mut self, now: Instant) {
+        while let Some(key) = self.stuck.pop() {
+            let Some(member) = self.members.try_remove(key) else { continue };
+            self.talking -= 1;
+            self.events.push(Event::Dropped(key));
+            if self.purpose == Purpose::Chat {
+                let user = member.user;
+                let words = format!("<announce> <user{user}> is disconnected: it reads nothing.\n");
+                self.announce(words.as_bytes(), now);
             }
         }
     }
@@ -309,6 +476,10 @@ impl Room {
     }
 
     fn tell_the_end(&mut self, now: Instant) {
+        // Callers among themselves go on without us.
+        if self.purpose != Purpose::Gather {
+            return;
+        }
         for key in self.talkers() {
             if self.manners.user_end == UserEnd::Leave {
                 self.part(key, now);
@@ -325,6 +496,9 @@ impl Room {
     fn listen(&mut self, now: Instant) -> Result<bool, Trouble> {
         let mut moved = self.flush_output()?;
         for _ in 0..self.awake.len() {
+            if self.held_until.is_some() {
+                break;
+            }
             // Standard output holds everybody back, so that no byte waits here without bound.
             if !self.heard.is_empty() || self.shown_sent < self.shown.len() {
                 break;
@@ -332,7 +506,12 @@ impl Room {
             let Some(key) = self.awake.pop_front() else { break };
             if let Some(member) = self.members.get_mut(key) {
                 member.queued = false;
-                match self.hear(key, now) {
+                let heard = self.hear(key, now);
+                if !self.heard.is_empty() && self.purpose != Purpose::Gather {
+                    self.pass_on(key, now);
+                }
+                self.drop_stuck(now);
+                match heard {
                     Ok(true) => {
                         moved = true;
                         self.wake(key);
@@ -358,17 +537,32 @@ impl Room {
             self.welcome(key, now);
             return Ok(true);
         }
-        let mut more = member.flush(now)?;
-        if member.told && member.pending() == 0 && member.endpoint.close_write()? {
+        let mut more = member.flush(now);
+        if member.told && member.pending() == 0 && member.endpoint.close_write().unwrap_or(true) {
             member.told = false;
         }
-        if !member.endpoint.can_read() {
-            return Ok(more);
+        if member.ended {
+            // All that is left is to get rid of our words.
+            if member.pending() == 0 && !member.told {
+                let how = member.deaf.take().map_or(Ok(()), |e| Err(peer_trouble(e)));
+                self.leave(key, how);
+            }
+            return Ok(false);
         }
-        let moved = member.endpoint.read(&mut self.heard)?;
+        let moved = if let Some(datagram) = member.early.pop_front() {
+            Moved::Bytes(self.heard.append(&datagram))
+        } else if member.endpoint.can_read() && self.purpose == Purpose::Chat {
+            member.endpoint.read_piece(&mut self.heard, WORDS)?
+        } else if member.endpoint.can_read() {
+            member.endpoint.read(&mut self.heard)?
+        } else {
+            return Ok(more);
+        };
+        member.heard = now;
         match moved {
             Moved::Bytes(n) => {
                 more = true;
+                self.held_until = self.manners.delay.map(|delay| now + delay);
                 self.received_total += n as u64;
                 self.tap.record(self.heard.bytes());
                 let parting = matches!(member.stage, Stage::Parting { .. });
@@ -378,15 +572,14 @@ impl Room {
                 }
             }
             Moved::Blocked => {}
-            Moved::Eof
-                if member.pending() > 0 && !matches!(member.stage, Stage::Parting { .. }) =>
-            {
-                self.part(key, now);
-            }
             Moved::Eof => {
-                // A caller may wait for the end of ours before it goes (close_notify, FIN).
-                let _ = member.endpoint.close_write();
-                self.leave(key, Ok(()));
+                // It may still read what is queued for it, and wait for the end of ours.
+                member.ended = true;
+                member.told = true;
+                if member.stage == Stage::Talking {
+                    self.part(key, now);
+                }
+                return Ok(true);
             }
         }
         Ok(more)
@@ -436,15 +629,33 @@ impl Room {
     }
 
     fn leave(&mut self, key: usize, how: Result<(), Trouble>) {
-        let Some(member) = self.members.try_remove(key) else { return };
+        let Some(mut member) = self.members.try_remove(key) else { return };
         if member.stage == Stage::Talking {
             self.talking -= 1;
         }
         self.events.push(Event::Left(key, how));
+        if self.purpose == Purpose::Chat && member.user != 0 {
+            let mut words = Vec::new();
+            member.lines.finish(&mut words);
+            words.extend_from_slice(chat::left(member.user).as_bytes());
+            self.farewells.extend_from_slice(&words);
+        }
     }
 
-    /// Those whose time is over.
-    fn sweep(&mut self, now: Instant) {
+    /// What is said about those who have left: later, since it may make others leave.
+    fn say_farewells(&mut self, now: Instant) {
+        while !self.farewells.is_empty() {
+            let words = std::mem::take(&mut self.farewells);
+            self.announce(&words, now);
+            self.drop_stuck(now);
+        }
+    }
+
+    /// Those whose time is over. True if anybody's was.
+    fn sweep(&mut self, now: Instant) -> bool {
+        // Somebody who takes nothing is only in the way if somebody else waits.
+        let waits = |member: &Member| member.stage == Stage::Talking && member.pending() < QUEUE;
+        let somebody_waits = self.members.iter().any(|(_, member)| waits(member));
         let mut over = Vec::new();
         for (key, member) in &self.members {
             match member.stage {
@@ -461,12 +672,23 @@ impl Room {
                         over.push(Event::Left(key, Ok(())));
                     }
                 }
-                Stage::Talking if member.pending() >= QUEUE && member.took + STALL <= now => {
+                Stage::Talking
+                    if self.purpose == Purpose::Gather
+                        && somebody_waits
+                        && member.pending() >= QUEUE
+                        && member.took + STALL <= now =>
+                {
                     over.push(Event::Dropped(key));
+                }
+                Stage::Talking
+                    if member.endpoint.datagrams().is_some() && member.heard + FORGOTTEN <= now =>
+                {
+                    over.push(Event::Left(key, Ok(())));
                 }
                 Stage::Handshaking { .. } | Stage::Talking => {}
             }
         }
+        let any = !over.is_empty();
         for event in over {
             match event {
                 Event::Left(key, how) => self.leave(key, how),
@@ -478,6 +700,7 @@ impl Room {
                 }
             }
         }
+        any
     }
 
     /// When [`Room::drive`] has to look at somebody whose time is running.
@@ -488,6 +711,9 @@ impl Room {
                 Stage::Handshaking { until } => Some(until),
                 Stage::Parting { until } => Some(until.min(now + GLANCE)),
                 Stage::Talking if member.pending() >= QUEUE => Some(member.took + STALL),
+                Stage::Talking if member.endpoint.datagrams().is_some() => {
+                    Some(member.heard + FORGOTTEN)
+                }
                 Stage::Talking => None,
             })
             .min()
@@ -499,19 +725,24 @@ impl Member {
         self.queue.len() - self.sent
     }
 
-    /// Sends what it takes. True if it took something.
-    fn flush(&mut self, now: Instant) -> io::Result<bool> {
+    /// Sends what it takes. True if it took something. A failure is noted in `deaf`.
+    fn flush(&mut self, now: Instant) -> bool {
         let mut any = false;
         while self.pending() > 0 && self.endpoint.can_write() {
-            match self.endpoint.write(&self.queue[self.sent..])? {
-                Moved::Bytes(n) => {
+            let written = self.endpoint.write(&self.queue[self.sent..]);
+            let written = written.and_then(|moved| self.endpoint.turn().map(|_| moved));
+            match written {
+                Ok(Moved::Bytes(n)) => {
                     self.sent += n;
                     self.took = now;
                     any = true;
                 }
-                Moved::Blocked | Moved::Eof => {}
+                Ok(Moved::Blocked | Moved::Eof) => {}
+                Err(e) => {
+                    self.deaf = Some(e);
+                    self.sent = self.queue.len();
+                }
             }
-            self.endpoint.turn()?;
         }
         if self.pending() == 0 {
             self.queue.clear();
@@ -521,6 +752,6 @@ impl Member {
             self.queue.drain(..self.sent);
             self.sent = 0;
         }
-        Ok(any)
+        any
     }
 }

@@ -2,20 +2,40 @@
 
 use std::fs::File;
 use std::io::{self, Write};
+use std::path::PathBuf;
 
 /// What is recorded, and where.
 #[derive(Debug, Default)]
 pub struct Tap {
     raw: Option<File>,
     hex: Option<File>,
-    failed: Option<io::Error>,
+    /// The names of the two files.
+    names: [PathBuf; 2],
+    /// The file that could not be written, and why.
+    failed: Option<(PathBuf, io::Error)>,
     dump: Vec<u8>,
 }
 
 impl Tap {
     /// Records into these files.
     pub fn new(raw: Option<File>, hex: Option<File>) -> Self {
-        Self { raw, hex, failed: None, dump: Vec::new() }
+        Self { raw, hex, ..Self::default() }
+    }
+
+    /// Remembers what the files are called.
+    #[must_use]
+    pub fn named(mut self, names: [PathBuf; 2]) -> Self {
+        self.names = names;
+        self
+    }
+
+    /// Another tap into the same files, for another conversation.
+    ///
+    /// # Errors
+    /// Out of descriptors.
+    pub fn share(&self) -> io::Result<Self> {
+        let again = |file: &Option<File>| file.as_ref().map(File::try_clone).transpose();
+        Ok(Self::new(again(&self.raw)?, again(&self.hex)?).named(self.names.clone()))
     }
 
     /// Is there anything to record? Whoever looks at no byte can be quicker.
@@ -34,20 +54,20 @@ impl Tap {
             && let Err(e) = raw.write_all(bytes)
         {
             self.raw = None;
-            self.failed.get_or_insert(e);
+            self.failed.get_or_insert((self.names[0].clone(), e));
         }
         if let Some(hex) = &mut self.hex {
             self.dump.clear();
             dump(bytes, &mut self.dump);
             if let Err(e) = hex.write_all(&self.dump) {
                 self.hex = None;
-                self.failed.get_or_insert(e);
+                self.failed.get_or_insert((self.names[1].clone(), e));
             }
         }
     }
 
-    /// Why recording stopped, if it did.
-    pub fn failure(&self) -> Option<&io::Error> {
+    /// Which file could not be written any more, and why, if one could not.
+    pub fn failure(&self) -> Option<&(PathBuf, io::Error)> {
         self.failed.as_ref()
     }
 }
@@ -94,7 +114,7 @@ mod tests {
         let mut tap = Tap::new(Some(full), None);
         tap.record(b"x");
         tap.record(b"y");
-        assert_eq!(tap.failure().unwrap().kind(), io::ErrorKind::StorageFull);
+        assert_eq!(tap.failure().unwrap().1.kind(), io::ErrorKind::StorageFull);
         assert!(!tap.is_on());
     }
 }

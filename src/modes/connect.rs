@@ -1,19 +1,25 @@
 //! Calling somebody: name, address, TLS, then a conversation or just the answer (`-z`).
 
-use super::mail;
+use super::door::SIGNALS;
 use super::talk::{self, Peer, Role, Session};
 use super::tlsinfo::{self, Format};
+use super::via::{self, Proxy};
+use super::{mail, serve};
 use crate::engine::handshake::Handshake;
 use crate::engine::reactor::{Address, Reactor};
-use crate::engine::{REMOTE, SOLO};
+use crate::engine::{HOUSE, REMOTE, SOLO, Trouble};
 use crate::error::{Error, Exit, words};
+use crate::net::bind::{Protocol, SocketFile};
+use crate::net::buf::Buf;
+use crate::net::child::Program;
 use crate::net::dial::{self, Dial, Source, seconds};
-use crate::net::endpoint::Endpoint;
+use crate::net::endpoint::{Endpoint, Moved};
 use crate::net::names::{self, Family, Lookup};
 use crate::net::target::with_port;
 use crate::net::tls::Tls;
 use crate::net::trust::{self, Findings, Parameters, Trust, Unusable};
 use crate::report::Report;
+use crate::sys::signal::{Signals, die_by};
 use mio::Token;
 use std::io::{self, Write};
 use std::net::{IpAddr, SocketAddr};
@@ -26,6 +32,9 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What each other step may take when `-w` says nothing.
 const STEP: Duration = Duration::from_secs(30);
+
+/// How long nobody has to object to a datagram of `-z` when `-i` says nothing.
+const SILENCE: Duration = Duration::from_secs(2);
 
 /// How long a full backlog of a Unix socket is left alone before the next try.
 const BACKLOG_PAUSE: Duration = Duration::from_millis(10);
@@ -124,11 +133,21 @@ impl ReadyTls {
 pub struct Config {
     /// Who is called.
     pub target: Target,
+    /// A stream or datagrams.
+    pub protocol: Protocol,
+    /// What talks with the peer, instead of standard input and output.
+    pub program: Option<Program>,
     /// Which addresses are wanted.
     pub family: Family,
     /// Nobody is asked for names (`-n`).
     pub numeric: bool,
-    /// Source address, as it was typed (`-s`).
+    /// Where our end of a Unix datagram conversation is put.
+    pub scratch: PathBuf,
+    /// The way there, the nearest first.
+    pub proxies: Vec<Proxy>,
+    /// Who finds the target's address, if there are proxies.
+    pub proxy_dns: via::Dns,
+    /// Source address, as it was typed (`-s`); a path for Unix datagrams.
     pub source: Option<String>,
     /// Source port (`-p`).
     pub source_port: u16,
@@ -159,10 +178,11 @@ pub fn run(config: Config, report: &Report) -> Result<Exit, Error> {
     let cannot = |e: io::Error| Error::machine(format!("cannot start: {}", words(&e)));
     let mut reactor = Reactor::new().map_err(cannot)?;
     let limit = config.wait.map(|wait| reactor.now() + wait);
-    let mut call = Call { config: &config, reactor: &mut reactor, limit, report };
+    let mut call = Call { config: &config, reactor: &mut reactor, limit, report, file: None };
     let first = tls.as_ref().filter(|_| !config.tls_later);
     let called = call.run(first);
-    let (endpoint, address) = match called {
+    let file = call.file.take();
+    let Called { endpoint, address, early } = match called {
         Err(error) if config.probe && !report.is_telling() && error.exit() == Exit::NETWORK => {
             return Ok(Exit::NETWORK);
         }
@@ -176,27 +196,92 @@ pub fn run(config: Config, report: &Report) -> Result<Exit, Error> {
     }
     let name = config.target.name();
     let peer = Peer { name: &name, role: Role::Client };
+    if config.probe && config.protocol == Protocol::Datagram {
+        return probe_udp(&mut reactor, endpoint, &config, &name, report);
+    }
     if config.probe && !config.mail.as_ref().is_some_and(|mail| mail.upgrade_only) {
-        return talk::finish(&mut reactor, Ok(()), endpoint, peer);
+        return talk::finish(&mut reactor, None, Ok(()), endpoint, peer);
     }
     let secure = first.is_some();
-    let session = &config.session;
-    let scene = talk::Scene { reactor: &mut reactor, signals: None, session, peer, report };
-    match mail {
-        Some(mail) => {
+    // Where something of ours would outlive us signals are caught; else they do what they do.
+    let mut signals = None;
+    if file.is_some() || config.program.is_some() {
+        let mut caught = Signals::catch_fatal().map_err(cannot)?;
+        let token = Address { key: HOUSE, side: SIGNALS }.into();
+        caught.register(reactor.registry(), token).map_err(cannot)?;
+        signals = Some(caught);
+    }
+    let until = limit.unwrap_or(reactor.now() + STEP);
+    let scene = talk::Scene {
+        reactor: &mut reactor,
+        signals: signals.as_mut(),
+        session: &config.session,
+        peer,
+        report,
+    };
+    let result = match (&config.program, mail) {
+        (Some(program), _) => serve::one(scene, program, STEP, endpoint, early, tap),
+        (None, Some(mail)) => {
             let loopback = address.is_none_or(|address| address.ip().is_loopback());
             let patience = config.wait.unwrap_or(STEP);
-            let until = limit.unwrap_or(scene.reactor.now() + STEP);
             let (info, probe) = (config.tls_info, config.probe);
             let quiet = probe && !report.is_telling();
-            let link = mail::Link { endpoint, tls, secure, loopback, until, patience, info, probe };
+            let link =
+                mail::Link { endpoint, early, tls, secure, loopback, until, patience, info, probe };
             match mail::run(scene, link, mail, tap) {
                 Err(error) if quiet && error.exit() != Exit::MACHINE => Ok(error.exit()),
                 other => other,
             }
         }
-        None => talk::run(scene, endpoint, None, tap),
+        (None, None) => talk::run(scene, endpoint, early, tap),
+    };
+    drop(file);
+    if let (Some(_), Ok(Exit(status @ 129..))) = (&signals, &result) {
+        die_by(i32::from(*status) - 128);
     }
+    result
+}
+
+/// Asks over UDP whether somebody is there: a datagram of one NUL, and then silence is consent.
+///
+/// A reply is shown, and the wait begins again.
+fn probe_udp(
+    reactor: &mut Reactor,
+    mut endpoint: Endpoint,
+    config: &Config,
+    name: &str,
+    report: &Report,
+) -> Result<Exit, Error> {
+    let silence = config.session.manners.idle.unwrap_or(SILENCE);
+    let closed = |e: io::Error| match report.is_telling() {
+        true => Err(Error::network(format!("{name}: {}", words(&e)))),
+        false => Ok(Exit::NETWORK),
+    };
+    endpoint
+        .register(reactor.registry(), TOKEN.into())
+        .map_err(|e| Error::machine(format!("cannot wait for {name}: {}", words(&e))))?;
+    endpoint.assume_ready();
+    if let Err(e) = endpoint.write(&[0]) {
+        return closed(e);
+    }
+    let mut answer = Buf::new(64 * 1024);
+    let mut until = reactor.now() + silence;
+    while reactor.now() < until {
+        match endpoint.read(&mut answer) {
+            Ok(Moved::Bytes(n)) => {
+                // A reader who has seen enough is no failure.
+                let _ = io::stdout().write_all(answer.bytes());
+                answer.consume(n);
+                until = reactor.now() + silence;
+            }
+            Ok(Moved::Blocked | Moved::Eof) => reactor
+                .wait(false, Some(until), |_, event| endpoint.mark(event))
+                .map_err(|e| Error::machine(format!("cannot wait: {}", words(&e))))?,
+            Err(e) => return closed(e),
+        }
+    }
+    report.story(format_args!("UDP packet sent successfully; nobody objected"));
+    Ok(Exit::DONE)
 }
 
 /// With `-z` there is no data on standard output, so a script finds the facts there.
@@ -209,37 +294,86 @@ pub(super) fn show_info(info: &str, probe: bool, report: &Report) {
     }
 }
 
+/// Somebody has answered.
+pub(super) struct Called {
+    pub(super) endpoint: Endpoint,
+    /// Where: the proxy, if there is one.
+    pub(super) address: Option<SocketAddr>,
+    /// What the target has sent behind a proxy's answer.
+    pub(super) early: Option<Buf>,
+}
+
 /// A call under way.
-struct Call<'a> {
-    config: &'a Config,
-    reactor: &'a mut Reactor,
+pub(super) struct Call<'a> {
+    pub(super) config: &'a Config,
+    pub(super) reactor: &'a mut Reactor,
     limit: Option<Instant>,
-    report: &'a Report,
+    pub(super) report: &'a Report,
+    /// Our own end of a Unix datagram conversation; it goes when we go.
+    file: Option<SocketFile>,
 }
 
 const TOKEN: Address = Address { key: SOLO, side: REMOTE };
 
 impl Call<'_> {
-    fn run(&mut self, tls: Option<&ReadyTls>) -> Result<(Endpoint, Option<SocketAddr>), Error> {
+    fn run(&mut self, tls: Option<&ReadyTls>) -> Result<Called, Error> {
         match &self.config.target {
             Target::Unix(path) => {
-                let endpoint = self.call_unix(path)?;
+                let endpoint = match self.config.protocol {
+                    Protocol::Stream => self.call_unix(path)?,
+                    Protocol::Datagram => self.take_unix(path)?,
+                };
                 self.report.story(format_args!("Connected to {}.", path.display()));
-                Ok((endpoint, None))
+                Ok(Called { endpoint, address: None, early: None })
+            }
+            Target::Tcp { host, port } if !self.config.proxies.is_empty() => {
+                let called = via::call(self, host, *port)?;
+                self.dress(called, tls)
             }
             Target::Tcp { host, port } => {
                 let addresses = self.resolve(host, *port)?;
-                self.call_tcp(&addresses, tls).map(|(endpoint, address)| (endpoint, Some(address)))
+                let (endpoint, address) = match self.config.protocol {
+                    Protocol::Datagram => self.take_udp(&addresses)?,
+                    Protocol::Stream => self.call_tcp(&addresses, tls)?,
+                };
+                Ok(Called { endpoint, address: Some(address), early: None })
             }
         }
     }
 
+    /// TLS with the target inside the tunnel.
+    fn dress(&mut self, mut called: Called, tls: Option<&ReadyTls>) -> Result<Called, Error> {
+        let Some(tls) = tls else { return Ok(called) };
+        let name = self.config.target.name();
+        // A TLS server does not speak first, so these bytes are nobody's.
+        if called.early.is_some() {
+            return talk::explain(Trouble::Smuggled, Peer { name: &name, role: Role::Client })
+                .and(Err(Error::network(format!("{name} spoke before TLS"))));
+        }
+        called.endpoint.start_tls(
+            tls.layer().map_err(|failure| Error::network(format!("TLS with {name}: {failure}")))?,
+        );
+        let endpoint = self.shake_hands(called.endpoint)?;
+        Ok(Called { endpoint, ..called })
+    }
+
+    /// A plain connection to the first that answers.
+    pub(super) fn dial(
+        &mut self,
+        addresses: &[SocketAddr],
+        name: &str,
+    ) -> Result<(Endpoint, SocketAddr), Error> {
+        let source = self.source()?;
+        let mut dial = Dial::new(addresses, source, Token::from(TOKEN));
+        self.answered(&mut dial, name)
+    }
+
     /// When a step that starts now has to be done.
-    fn until(&self) -> Instant {
+    pub(super) fn until(&self) -> Instant {
         self.limit.unwrap_or(self.reactor.now() + STEP)
     }
 
-    fn patience(&self) -> Duration {
+    pub(super) fn patience(&self) -> Duration {
         self.config.wait.unwrap_or(STEP)
     }
 
@@ -249,7 +383,7 @@ impl Call<'_> {
             .map_err(|e| Error::machine(format!("cannot wait: {}", words(&e))))
     }
 
-    fn resolve(&mut self, host: &str, port: u16) -> Result<Vec<SocketAddr>, Error> {
+    pub(super) fn resolve(&mut self, host: &str, port: u16) -> Result<Vec<SocketAddr>, Error> {
         let family = self.config.family;
         let unknown = |why: String| {
             let error = Error::machine(format!("cannot find the address of {host}: {why}"));
@@ -290,11 +424,7 @@ impl Call<'_> {
         addresses: &[SocketAddr],
         tls: Option<&ReadyTls>,
     ) -> Result<(Endpoint, SocketAddr), Error> {
-        let source = Source {
-            address: self.source_address()?,
-            port: self.config.source_port,
-            patience: self.config.wait.unwrap_or(PATIENCE),
-        };
+        let source = self.source()?;
         let name = self.config.target.name();
         let mut dial = Dial::new(addresses, source, Token::from(TOKEN));
         loop {
@@ -313,6 +443,31 @@ impl Call<'_> {
                 }
             }
         }
+    }
+
+    /// The first address that can be one: over UDP nobody answers a call.
+    fn take_udp(&mut self, addresses: &[SocketAddr]) -> Result<(Endpoint, SocketAddr), Error> {
+        let source = self.source()?;
+        let mut failed = Vec::new();
+        for &address in addresses {
+            match dial::udp(address, &source) {
+                Ok(endpoint) => {
+                    self.report.story(format_args!("Connected to {address}."));
+                    return Ok((endpoint, address));
+                }
+                Err(e) => failed.push(format!("{} ({address})", words(&e))),
+            }
+        }
+        let name = self.config.target.name();
+        Err(Error::network(format!("cannot send to {name}: {}", failed.join(", "))))
+    }
+
+    fn source(&self) -> Result<Source, Error> {
+        Ok(Source {
+            address: self.source_address()?,
+            port: self.config.source_port,
+            patience: self.config.wait.unwrap_or(PATIENCE),
+        })
     }
 
     fn answered(&mut self, dial: &mut Dial, name: &str) -> Result<(Endpoint, SocketAddr), Error> {
@@ -358,6 +513,27 @@ impl Call<'_> {
         let found = names::resolve(source, 0, self.config.family, self.config.numeric);
         let cannot = |why| Error::usage(format!("-s {source}: cannot find this address: {why}"));
         Ok(found.map_err(cannot)?.first().map(SocketAddr::ip))
+    }
+
+    /// A Unix datagram socket: answers come to a socket file of ours.
+    fn take_unix(&mut self, path: &std::path::Path) -> Result<Endpoint, Error> {
+        let source = match &self.config.source {
+            Some(source) => PathBuf::from(source),
+            None => self.config.scratch.join(format!("ncat.{}", std::process::id())),
+        };
+        match dial::unix_datagram(path, &source) {
+            Ok((endpoint, file)) => {
+                self.report.story(format_args!("answers come to {}", source.display()));
+                self.file = Some(file);
+                Ok(endpoint)
+            }
+            Err(e) => Err(Error::network(format!(
+                "cannot send to {} from {}: {}",
+                path.display(),
+                source.display(),
+                words(&e)
+            ))),
+        }
     }
 
     fn call_unix(&mut self, path: &std::path::Path) -> Result<Endpoint, Error> {

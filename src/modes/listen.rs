@@ -1,33 +1,35 @@
 //! Waiting for callers: one, or with `-k` many at once.
 
+use super::door::{AccessLists, Door, Hall, SIGNALS, complain, deny, dress, not_allowed};
+use super::serve::{self, Guests, Serving};
 use super::talk::{self, Peer, Role, Session};
 use crate::engine::handshake::Handshake;
 use crate::engine::reactor::{Address, Reactor};
-use crate::engine::room::{Event, Room};
-use crate::engine::{HOUSE, LOCAL, REMOTE, SOLO, Status, Trouble};
+use crate::engine::room::{Event, Purpose, Room};
+use crate::engine::tap::Tap;
+use crate::engine::{HOUSE, LOCAL, REMOTE, SOLO, Status};
 use crate::error::{Error, Exit, words};
-use crate::net::bind::{Caller, Listener};
+use crate::net::access::Access;
+use crate::net::bind::{Arrival, Caller, Listener, Protocol};
+use crate::net::child::Program;
 use crate::net::endpoint::Endpoint;
 use crate::net::names::{self, Family};
-use crate::net::tls::Tls;
 use crate::net::trust::{self, Parameters, ServerConfig};
 use crate::report::Report;
 use crate::sys::signal::Signals;
-use std::collections::HashMap;
+use mio::Registry;
 use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// The side of [`HOUSE`] on which signals arrive; listeners have the numbers from 0.
-const SIGNALS: usize = 1 << 16;
-
 /// What a TLS handshake may take when `-w` says nothing: a slow caller costs a descriptor.
 const HANDSHAKE: Duration = Duration::from_secs(30);
 
-/// How long accepting pauses when we are out of descriptors, if nobody leaves before.
-const PAUSE: Duration = Duration::from_millis(250);
+/// Descriptors that are opened after the ready line: two for standard input and output, and one
+/// while they are moved.
+const RESERVE: usize = 3;
 
 /// Where we wait.
 #[derive(Debug, Clone)]
@@ -63,12 +65,20 @@ pub struct TlsServer {
 pub struct Config {
     /// Where we wait.
     pub place: Place,
+    /// For streams or for datagrams.
+    pub protocol: Protocol,
+    /// What serves each caller, instead of standard input and output.
+    pub program: Option<Program>,
     /// Which families.
     pub family: Family,
     /// Nobody is asked for names (`-n`).
     pub numeric: bool,
     /// One caller after the other, and many at once (`-k`).
     pub keep_open: bool,
+    /// What many callers are there for.
+    pub purpose: Purpose,
+    /// Who may call.
+    pub access: AccessLists,
     /// Callers at once (`-m`).
     pub most: usize,
     /// What a TLS handshake may take (`-w`).
@@ -96,15 +106,25 @@ pub fn run(config: Config, report: &Report) -> Result<Exit, Error> {
     let reactor = Reactor::new().map_err(cannot)?;
     let signal_token = Address { key: HOUSE, side: SIGNALS }.into();
     signals.register(reactor.registry(), signal_token).map_err(cannot)?;
+    let access = config.access.load(config.family, config.numeric)?;
     let tls = config.tls.as_ref().map(|tls| prepare(tls, report)).transpose()?;
     let mut listeners = bind(&config)?;
     for (side, listener) in listeners.iter_mut().enumerate() {
         let token = Address { key: HOUSE, side }.into();
         listener.register(reactor.registry(), token).map_err(cannot)?;
     }
+    // What is opened later must not fail once somebody has been told that we are ready.
+    let reserve: io::Result<Vec<_>> =
+        (0..RESERVE).map(|_| std::fs::File::open("/dev/null")).collect();
+    let reserve = reserve.map_err(cannot)?;
     tell(&config, &listeners, report)?;
-    let server = Server { config: &config, tls, reactor, signals, report };
-    if config.keep_open { server.many(listeners, tap) } else { server.one(listeners, tap) }
+    drop(reserve);
+    let server = Server { config: &config, tls, access, reactor, signals, report };
+    match (&config.program, config.keep_open) {
+        (Some(program), true) => server.serve_many(program, listeners, tap),
+        (None, true) => server.gather(listeners, tap),
+        (_, false) => server.one(listeners, tap),
+    }
 }
 
 fn prepare(tls: &TlsServer, report: &Report) -> Result<Arc<ServerConfig>, Error> {
@@ -136,7 +156,8 @@ fn bind(config: &Config) -> Result<Vec<Listener>, Error> {
     };
     match &config.place {
         Place::Unix(path) => {
-            let listener = Listener::unix(path).map_err(|e| busy(path.display().to_string(), e))?;
+            let listener = Listener::unix(config.protocol, path)
+                .map_err(|e| busy(path.display().to_string(), e))?;
             Ok(vec![listener])
         }
         Place::Host { host, port } => {
@@ -145,17 +166,22 @@ fn bind(config: &Config) -> Result<Vec<Listener>, Error> {
                     Error::machine(format!("cannot find the address of {host}: {why}"))
                 })?;
             let address = addresses[0];
-            Ok(vec![Listener::tcp(address).map_err(|e| busy(address.to_string(), e))?])
+            Ok(vec![
+                Listener::inet(config.protocol, address)
+                    .map_err(|e| busy(address.to_string(), e))?,
+            ])
         }
         Place::Everywhere(port) => match config.family {
-            Family::Any => {
-                Listener::everywhere(*port).map_err(|(address, e)| busy(address.to_string(), e))
-            }
+            Family::Any => Listener::everywhere(config.protocol, *port)
+                .map_err(|(address, e)| busy(address.to_string(), e)),
             Family::V4 | Family::V6 => {
                 let all = if config.family == Family::V4 { "0.0.0.0" } else { "::" };
                 let address =
                     names::literal(all, *port).unwrap_or(SocketAddr::from(([0; 4], *port)));
-                Ok(vec![Listener::tcp(address).map_err(|e| busy(address.to_string(), e))?])
+                Ok(vec![
+                    Listener::inet(config.protocol, address)
+                        .map_err(|e| busy(address.to_string(), e))?,
+                ])
             }
         },
     }
@@ -172,10 +198,12 @@ fn tell(config: &Config, listeners: &[Listener], report: &Report) -> Result<(), 
         }
     }
     if config.announce {
-        let kind = match (&config.place, &config.tls) {
-            (Place::Unix(_), _) => "unix",
-            (_, Some(_)) => "tls",
-            (_, None) => "tcp",
+        let kind = match (&config.place, config.protocol, &config.tls) {
+            (Place::Unix(_), Protocol::Stream, _) => "unix",
+            (Place::Unix(_), Protocol::Datagram, _) => "unix-dgram",
+            (_, Protocol::Stream, Some(_)) => "tls",
+            (_, Protocol::Stream, None) => "tcp",
+            (_, Protocol::Datagram, _) => "udp",
         };
         let lines: String = listeners.iter().map(|l| format!("listening {kind} {l}\n")).collect();
         let mut out = io::stdout();
@@ -204,42 +232,56 @@ fn write_whole(file: &Path, text: &str) -> io::Result<()> {
 struct Server<'a> {
     config: &'a Config,
     tls: Option<Arc<ServerConfig>>,
+    access: Access,
     reactor: Reactor,
     signals: Signals,
     report: &'a Report,
 }
 
-impl Server<'_> {
-    /// TLS for a caller, if it is wanted.
-    fn dress(&self, endpoint: &mut Endpoint) -> Result<(), Error> {
-        if let Some(config) = &self.tls {
-            let tls = Tls::server(Arc::clone(config));
-            endpoint.start_tls(tls.map_err(|failure| Error::machine(failure.to_string()))?);
-        }
-        Ok(())
+/// Whom the wait for one caller has brought.
+enum First {
+    /// A caller, and the listener that has to stay as long.
+    Called(Endpoint, Caller, Option<Listener>),
+    /// A signal instead.
+    Nobody(Exit),
+}
+
+/// Guest or member `n` has this key and `n` more.
+const FIRST: usize = SOLO + 1;
+
+impl<'a> Server<'a> {
+    fn handshake(&self) -> Duration {
+        self.config.wait.unwrap_or(HANDSHAKE)
     }
 
     /// One caller; the others are refused by the kernel.
-    fn one(
-        mut self,
-        listeners: Vec<Listener>,
-        tap: crate::engine::tap::Tap,
-    ) -> Result<Exit, Error> {
-        let (mut endpoint, caller) = match self.first_caller(listeners)? {
-            Ok(called) => called,
-            Err(exit) => return Ok(exit),
+    fn one(mut self, listeners: Vec<Listener>, tap: Tap) -> Result<Exit, Error> {
+        // The file of a Unix datagram socket stays as long as its caller.
+        let (endpoint, caller, _listener) = match self.first_caller(listeners)? {
+            First::Called(endpoint, caller, listener) => (endpoint, caller, listener),
+            First::Nobody(exit) => return Ok(exit),
         };
-        if self.config.most == 0 {
-            self.deny(&caller);
+        if !self.access.admits(caller.ip()) {
+            not_allowed(self.report, &caller);
             return Ok(Exit::DONE);
         }
-        self.dress(&mut endpoint)?;
+        if self.config.most == 0 {
+            deny(self.report, 0, &caller);
+            return Ok(Exit::DONE);
+        }
+        let endpoint = dress(endpoint, self.tls.as_ref())?;
+        match &self.config.program {
+            Some(program) => self.serve_one(program, endpoint, &caller, tap),
+            None => self.talk(endpoint, &caller, tap),
+        }
+    }
+
+    fn talk(mut self, mut endpoint: Endpoint, caller: &Caller, tap: Tap) -> Result<Exit, Error> {
         let name = caller.to_string();
         let peer = Peer { name: &name, role: Role::Server };
         if endpoint.is_handshaking() {
-            let patience = self.config.wait.unwrap_or(HANDSHAKE);
-            let until = self.reactor.now() + patience;
-            let mut handshake = Handshake::new(endpoint, until, patience);
+            let patience = self.handshake();
+            let mut handshake = Handshake::new(endpoint, self.reactor.now() + patience, patience);
             let signals = Some(&mut self.signals);
             if let Err(trouble) = crate::engine::run(&mut self.reactor, &mut handshake, signals) {
                 return talk::explain(trouble, peer);
@@ -247,86 +289,139 @@ impl Server<'_> {
             endpoint = handshake.into_peer();
         }
         self.report.story(format_args!("Connection from {caller}."));
+        let mut session = self.config.session.clone();
+        if endpoint.datagrams().is_some() && *caller == Caller::Unix(None) && session.manners.send {
+            session.manners.send = false;
+            self.report.story(format_args!("it cannot be answered: it has no name, or is gone"));
+        }
         let scene = talk::Scene {
             reactor: &mut self.reactor,
             signals: Some(&mut self.signals),
-            session: &self.config.session,
+            session: &session,
             peer,
             report: self.report,
         };
         talk::run(scene, endpoint, None, tap)
     }
 
-    fn first_caller(
-        &mut self,
-        mut listeners: Vec<Listener>,
-    ) -> Result<Result<(Endpoint, Caller), Exit>, Error> {
+    fn serve_one(
+        mut self,
+        program: &Program,
+        endpoint: Endpoint,
+        caller: &Caller,
+        tap: Tap,
+    ) -> Result<Exit, Error> {
+        let (name, handshake) = (caller.to_string(), self.handshake());
+        let scene = talk::Scene {
+            reactor: &mut self.reactor,
+            signals: Some(&mut self.signals),
+            session: &self.config.session,
+            peer: Peer { name: &name, role: Role::Server },
+            report: self.report,
+        };
+        serve::one(scene, program, handshake, endpoint, None, tap)
+    }
+
+    fn serving(&self, program: &Program) -> Serving {
+        Serving {
+            program: program.clone(),
+            manners: self.config.session.manners.clone(),
+            handshake: self.handshake(),
+        }
+    }
+
+    fn first_caller(&mut self, mut listeners: Vec<Listener>) -> Result<First, Error> {
+        let cannot =
+            |e: io::Error| Error::machine(format!("cannot accept a caller: {}", words(&e)));
         loop {
-            for listener in &mut listeners {
-                match listener.accept() {
-                    // The others are refused from here on: the listeners are closed.
-                    Ok(Some(called)) => return Ok(Ok(called)),
-                    Ok(None) => {}
-                    Err(e) => {
-                        return Err(Error::machine(format!(
-                            "cannot accept a caller: {}",
-                            words(&e)
-                        )));
+            for i in 0..listeners.len() {
+                if listeners[i].is_datagram() {
+                    let claimed = listeners[i].claim(self.reactor.registry()).map_err(cannot)?;
+                    if let Some((endpoint, caller)) = claimed {
+                        let listener = Some(listeners.swap_remove(i));
+                        return Ok(First::Called(endpoint, caller, listener));
                     }
+                } else if let Some(Arrival::Caller(endpoint, caller)) =
+                    listeners[i].accept().map_err(cannot)?
+                {
+                    // The others are refused from here on: the listeners are closed.
+                    return Ok(First::Called(endpoint, caller, None));
                 }
             }
             self.sleep(None)?;
             if let Some(signal) = self.signals.arrived() {
-                return Ok(Err(Exit::signal(signal)));
+                return Ok(First::Nobody(Exit::signal(signal)));
             }
         }
     }
 
     fn sleep(&mut self, until: Option<Instant>) -> Result<(), Error> {
+        self.wait(false, until, |_, _| {})
+    }
+
+    fn wait(
+        &mut self,
+        busy: bool,
+        until: Option<Instant>,
+        happened: impl FnMut(Address, &mio::event::Event),
+    ) -> Result<(), Error> {
         self.reactor
-            .wait(false, until, |_, _| {})
+            .wait(busy, until, happened)
             .map_err(|e| Error::machine(format!("cannot wait: {}", words(&e))))
     }
 
-    fn deny(&self, caller: &Caller) {
-        self.report.story(format_args!(
-            "New connection denied: connection limit reached ({}); it was {caller}",
-            self.config.most
-        ));
+    /// Many callers, a command for each.
+    fn serve_many(
+        mut self,
+        program: &Program,
+        listeners: Vec<Listener>,
+        tap: Tap,
+    ) -> Result<Exit, Error> {
+        let serving = self.serving(program);
+        let mut guests = Guests::new(&serving, tap, self.report, FIRST);
+        let mut door = self.door(listeners);
+        loop {
+            let now = self.reactor.now();
+            door.admit(&mut guests, self.reactor.registry(), now)?;
+            let (gone, busy) = guests.drive(now, self.reactor.registry());
+            for key in gone {
+                door.goodbye(key);
+            }
+            let until = [guests.deadline(), door.deadline(now)].into_iter().flatten().min();
+            self.wait(busy, until, |at, event| match at.key {
+                HOUSE => door.knock(at),
+                _ => guests.mark(at, event),
+            })?;
+            if let Some(signal) = self.signal(&mut door) {
+                if guests.dismiss() {
+                    serve::wait_while(&mut self.reactor, || guests.any_runs())?;
+                }
+                return Ok(Exit::signal(signal));
+            }
+        }
     }
 
     /// Many callers around one standard input and output.
-    fn many(
-        mut self,
-        listeners: Vec<Listener>,
-        tap: crate::engine::tap::Tap,
-    ) -> Result<Exit, Error> {
+    fn gather(mut self, listeners: Vec<Listener>, tap: Tap) -> Result<Exit, Error> {
         let session = &self.config.session;
         let mut local = talk::stdio(&session.manners)?;
-        let cannot = |e: io::Error| {
-            Error::machine(format!("cannot use standard input and output: {}", words(&e)))
-        };
         let token = Address { key: SOLO, side: LOCAL }.into();
-        local.register(self.reactor.registry(), token).map_err(cannot)?;
+        local.register(self.reactor.registry(), token).map_err(|e| {
+            Error::machine(format!("cannot use standard input and output: {}", words(&e)))
+        })?;
         let veil = session.safe_output.veil(&local);
-        let handshake = self.config.wait.unwrap_or(HANDSHAKE);
         let manners = session.manners.clone();
-        let room = Room::new(local, manners, handshake, session.crlf, veil, tap);
-        let mut door =
-            Door { listeners, callers: true, paused: None, names: HashMap::new(), warned: false };
-        self.serve(room, &mut door)
-    }
-
-    fn serve(&mut self, mut room: Room, door: &mut Door) -> Result<Exit, Error> {
+        let purpose = self.config.purpose;
+        let mut room =
+            Room::new(purpose, local, manners, self.handshake(), session.crlf, veil, tap);
+        let mut door = self.door(listeners);
         let start = self.reactor.now();
         loop {
             let now = self.reactor.now();
-            if door.is_due(now) {
-                self.admit(&mut room, door)?;
-            }
+            door.admit(&mut room, self.reactor.registry(), now)?;
             let driven = room.drive(now);
             for event in room.events() {
-                self.tell(event, door);
+                self.tell(event, &mut door);
             }
             let status = match driven {
                 Ok(status) => status,
@@ -340,72 +435,51 @@ impl Server<'_> {
                 talk::report_totals(self.report, room.totals(), start, now);
                 return Ok(Exit::DONE);
             }
-            let until = [room.deadline(), room.next_sweep(now), door.paused];
+            let until = [room.deadline(), room.next_sweep(now), door.deadline(now)];
             let until = until.into_iter().flatten().min();
-            let busy = status == Status::Runnable;
-            let happened = |at: Address, event: &mio::event::Event| match at.key {
-                HOUSE if at.side == SIGNALS => {}
-                HOUSE => door.callers = true,
+            self.wait(status == Status::Runnable, until, |at, event| match at.key {
+                HOUSE => door.knock(at),
                 SOLO => room.local().mark(event),
                 key => {
-                    let key = key - FIRST_MEMBER;
                     // An event may outlive its member by one round: then nobody is there.
-                    if let Some(endpoint) = room.endpoint(key) {
+                    if let Some(endpoint) = room.endpoint(key - FIRST) {
                         endpoint.mark(event);
-                        room.wake(key);
+                        room.wake(key - FIRST);
                     }
                 }
-            };
-            self.reactor
-                .wait(busy, until, happened)
-                .map_err(|e| Error::machine(format!("cannot wait: {}", words(&e))))?;
-            if let Some(signal) = self.signals.arrived() {
+            })?;
+            if let Some(signal) = self.signal(&mut door) {
                 return Ok(Exit::signal(signal));
             }
         }
     }
 
-    fn admit(&mut self, room: &mut Room, door: &mut Door) -> Result<(), Error> {
-        door.callers = false;
-        door.paused = None;
-        for i in 0..door.listeners.len() {
-            loop {
-                match door.listeners[i].accept() {
-                    Ok(None) => break,
-                    Ok(Some((_, caller))) if room.len() >= self.config.most => self.deny(&caller),
-                    Ok(Some((mut endpoint, caller))) => {
-                        self.dress(&mut endpoint)?;
-                        let key = room.join(endpoint, self.reactor.now());
-                        door.names.insert(key, caller);
-                        let token = Address { key: key + FIRST_MEMBER, side: REMOTE }.into();
-                        let registry = self.reactor.registry();
-                        if let Some(endpoint) = room.endpoint(key) {
-                            endpoint.register(registry, token).map_err(|e| {
-                                Error::machine(format!("cannot wait for a caller: {}", words(&e)))
-                            })?;
-                        }
-                    }
-                    // Those who are here stay; the rest waits in the kernel's queue.
-                    Err(e) => {
-                        door.paused = Some(self.reactor.now() + PAUSE);
-                        if !std::mem::replace(&mut door.warned, true) {
-                            self.report.warning(format_args!(
-                                "cannot accept more callers for now: {}",
-                                words(&e)
-                            ));
-                        }
-                        return Ok(());
-                    }
-                }
-            }
-        }
-        Ok(())
+    fn door(&mut self, listeners: Vec<Listener>) -> Door<'a> {
+        let (access, tls) = (std::mem::take(&mut self.access), self.tls.clone());
+        Door::new(listeners, self.config.most, access, tls, self.report)
     }
 
-    fn tell(&self, event: Event, door: &mut Door) {
+    /// The signal that ends us, if one has arrived. SIGHUP reads the access lists again, where
+    /// they come from files; lists that cannot be read leave the old ones in force.
+    fn signal(&mut self, door: &mut Door<'_>) -> Option<i32> {
+        let signal = self.signals.arrived()?;
+        if signal != libc::SIGHUP || !self.config.access.have_files() {
+            return Some(signal);
+        }
+        match self.config.access.load(self.config.family, self.config.numeric) {
+            Ok(access) => {
+                door.change_access(access);
+                self.report.story(format_args!("the access lists have been read again"));
+            }
+            Err(error) => self.report.error(&error),
+        }
+        None
+    }
+
+    fn tell(&self, event: Event, door: &mut Door<'_>) {
         match event {
             Event::Joined(key) => {
-                if let Some(caller) = door.names.get(&key) {
+                if let Some(caller) = door.name(key) {
                     self.report.story(format_args!("Connection from {caller}."));
                 }
             }
@@ -413,7 +487,7 @@ impl Server<'_> {
                 let Some(caller) = door.goodbye(key) else { return };
                 match how {
                     Ok(()) => self.report.story(format_args!("{caller} has left.")),
-                    Err(trouble) => self.complain(trouble, &caller),
+                    Err(trouble) => complain(trouble, &caller.to_string(), self.report),
                 }
             }
             Event::Dropped(key) => {
@@ -425,46 +499,33 @@ impl Server<'_> {
             }
         }
     }
-
-    /// One caller's trouble is not ours: it is said with -v.
-    fn complain(&self, trouble: Trouble, caller: &Caller) {
-        let name = caller.to_string();
-        let peer = Peer { name: &name, role: Role::Server };
-        if let Err(error) = talk::explain(trouble, peer) {
-            let text = error.to_string();
-            self.report.story(format_args!("{}", text.strip_prefix("ncat: ").unwrap_or(&text)));
-        }
-    }
 }
 
-/// Member `n` of the room has this key and `n` more.
-const FIRST_MEMBER: usize = SOLO + 1;
-
-/// Where callers come in.
-struct Door {
-    listeners: Vec<Listener>,
-    /// Somebody may wait.
-    callers: bool,
-    /// Out of descriptors: not before then, unless somebody leaves.
-    paused: Option<Instant>,
-    names: HashMap<usize, Caller>,
-    warned: bool,
-}
-
-impl Door {
-    fn is_due(&self, now: Instant) -> bool {
-        match self.paused {
-            Some(until) => until <= now,
-            None => self.callers,
-        }
+impl Hall for Room {
+    fn len(&self) -> usize {
+        Room::len(self)
     }
 
-    fn goodbye(&mut self, key: usize) -> Option<Caller> {
-        if self.paused.is_some() {
-            // A descriptor is free again.
-            self.paused = None;
-            self.callers = true;
+    fn join(
+        &mut self,
+        endpoint: Endpoint,
+        caller: &Caller,
+        first: Option<Vec<u8>>,
+        now: Instant,
+    ) -> usize {
+        let key = Room::join(self, endpoint, caller.to_string(), now);
+        if let Some(datagram) = first {
+            self.push(key, datagram);
         }
-        self.names.remove(&key)
+        key
+    }
+
+    fn more(&mut self, key: usize, datagram: Vec<u8>) {
+        self.push(key, datagram);
+    }
+
+    fn register(&mut self, key: usize, registry: &Registry) -> io::Result<()> {
+        let token = Address { key: key + FIRST, side: REMOTE }.into();
+        self.endpoint(key).map_or(Ok(()), |endpoint| endpoint.register(registry, token))
     }
 }

@@ -8,6 +8,7 @@ use crate::engine::manners::{Manners, Receive};
 use crate::engine::tap::Tap;
 use crate::engine::{Conversation, Status, Trouble};
 use crate::error::{Error, Exit, words};
+use crate::net::buf::Buf;
 use crate::net::endpoint::{Endpoint, Io};
 use crate::proto::content::Style;
 use crate::proto::reply::Reply;
@@ -89,6 +90,8 @@ impl Config {
 pub struct Link {
     /// The connection.
     pub endpoint: Endpoint,
+    /// What came behind a proxy's answer.
+    pub early: Option<Buf>,
     /// TLS, on already or for an upgrade.
     pub tls: Option<ReadyTls>,
     /// TLS is on.
@@ -142,7 +145,7 @@ pub fn run(scene: Scene<'_>, link: Link, config: Config, tap: Tap) -> Result<Exi
     let veil = session.safe_output.veil(&local);
     let dialogue = Dialogue::new(local, link.endpoint, machine, session.manners.clone(), tap);
     let mut talk = Helped {
-        dialogue: dialogue.veiled(veil),
+        dialogue: resumed(dialogue.veiled(veil), link.early),
         tls: link.tls,
         handshaking: false,
         upgraded: false,
@@ -168,7 +171,7 @@ pub fn run(scene: Scene<'_>, link: Link, config: Config, tap: Tap) -> Result<Exi
         }
         other => other,
     };
-    let exit = talk::finish(reactor, result, endpoint, peer)?;
+    let exit = talk::finish(reactor, None, result, endpoint, peer)?;
     talk::log_is_whole(&tap)?;
     talk::report_totals(report, totals, start, reactor.now());
     if exit != Exit::DONE || config.exit_zero {
@@ -180,6 +183,13 @@ pub fn run(scene: Scene<'_>, link: Link, config: Config, tap: Tap) -> Result<Exi
         Some(Worst::Refused) => Exit::REFUSED,
         Some(Worst::Login) => Exit::LOGIN,
     })
+}
+
+fn resumed(dialogue: Dialogue<session::Session>, early: Option<Buf>) -> Dialogue<session::Session> {
+    match early {
+        Some(early) => dialogue.starting_with(early),
+        None => dialogue,
+    }
 }
 
 /// Speaks until TLS is on, with nobody at this end, then carries bytes as ever.
@@ -197,7 +207,7 @@ fn upgrade(scene: Scene<'_>, link: Link, config: Config, tap: Tap) -> Result<Exi
     let nobody = Endpoint::new(Io::Pair { rx: None, tx: None });
     let manners = Manners { send: false, receive: Receive::Discard, ..Manners::default() };
     let mut talk = Helped {
-        dialogue: Dialogue::new(nobody, link.endpoint, machine, manners, tap),
+        dialogue: resumed(Dialogue::new(nobody, link.endpoint, machine, manners, tap), link.early),
         tls: link.tls,
         handshaking: false,
         upgraded: false,
@@ -213,7 +223,7 @@ fn upgrade(scene: Scene<'_>, link: Link, config: Config, tap: Tap) -> Result<Exi
     let result = crate::engine::run(scene.reactor, &mut talk, None);
     let (endpoint, early, tap) = talk.dialogue.into_parts();
     match result {
-        Ok(()) if link.probe => talk::finish(scene.reactor, Ok(()), endpoint, peer),
+        Ok(()) if link.probe => talk::finish(scene.reactor, None, Ok(()), endpoint, peer),
         Ok(()) => talk::run(scene, endpoint, Some(early), tap),
         Err(trouble) => talk::explain(trouble, peer),
     }

@@ -3,10 +3,13 @@
 //! A mode sees no command line: what cannot be written as a [`Job`] cannot happen.
 
 pub mod connect;
+pub mod door;
 pub mod listen;
 pub mod mail;
+mod serve;
 pub mod talk;
 pub mod tlsinfo;
+pub mod via;
 
 use crate::error::{Error, Exit};
 use crate::report::Report;

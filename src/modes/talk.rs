@@ -13,11 +13,13 @@ use crate::net::buf::Buf;
 use crate::net::dial::seconds;
 use crate::net::endpoint::Endpoint;
 use crate::net::tls::{Failure, looks_like_tls};
-use crate::proto::ProtocolError;
+use crate::proto::telnet::Telnet;
 use crate::proto::text::Text;
+use crate::proto::{Machine, ProtocolError};
 use crate::report::Report;
 use crate::sys::signal::Signals;
 use crate::term::safe::{Safe, Trust, quote};
+use std::convert::Infallible;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
@@ -68,7 +70,8 @@ impl Log {
         let open = |path: &PathBuf| self.open_one(path);
         let raw = self.raw.as_ref().map(open).transpose()?;
         let hex = self.hex.as_ref().map(open).transpose()?;
-        Ok(Tap::new(raw, hex))
+        let names = [&self.raw, &self.hex].map(|path| path.clone().unwrap_or_default());
+        Ok(Tap::new(raw, hex).named(names))
     }
 
     fn open_one(&self, path: &Path) -> Result<File, Error> {
@@ -104,6 +107,8 @@ pub struct Session {
     pub manners: Manners,
     /// LF becomes CR LF on its way out.
     pub crlf: bool,
+    /// Telnet options are refused (`-t`).
+    pub telnet: bool,
     /// How far the peer is trusted with the terminal.
     pub safe_output: SafeOutput,
     /// What is recorded.
@@ -162,28 +167,24 @@ pub fn run(
     early: Option<Buf>,
     tap: Tap,
 ) -> Result<Exit, Error> {
-    let Scene { reactor, signals, session, peer, report } = scene;
+    let Scene { reactor, mut signals, session, peer, report } = scene;
     let local = stdio(&session.manners)?;
     let start = reactor.now();
     let veil = session.safe_output.veil(&local);
     let veil = veil.filter(|_| session.manners.receive == Receive::Deliver);
     let plain = endpoint.tls().is_none();
-    let (result, totals, first, endpoint, tap) = if veil.is_some() || session.crlf {
+    let (result, totals, first, endpoint, tap) = if session.telnet {
+        let machine = Telnet::new(session.crlf);
+        let talk = Dialogue::new(local, endpoint, machine, session.manners.clone(), tap);
+        converse(reactor, talk.veiled(veil), early, signals.as_deref_mut())
+    } else if veil.is_some() || session.crlf {
         let machine = Text::new(session.crlf);
         let talk = Dialogue::new(local, endpoint, machine, session.manners.clone(), tap);
-        let talk = talk.veiled(veil);
-        let mut talk = match early {
-            Some(early) => talk.starting_with(early),
-            None => talk,
-        };
-        let result = crate::engine::run(reactor, &mut talk, signals);
-        let (totals, first) = (talk.totals(), talk.first_words().to_vec());
-        let (endpoint, _, tap) = talk.into_parts();
-        (result, totals, first, endpoint, tap)
+        converse(reactor, talk.veiled(veil), early, signals.as_deref_mut())
     } else {
         let early = early.unwrap_or_else(|| Buf::new(CARRY));
         let mut talk = Relay::resume(local, endpoint, early, session.manners.clone(), tap);
-        let result = crate::engine::run(reactor, &mut talk, signals);
+        let result = crate::engine::run(reactor, &mut talk, signals.as_deref_mut());
         let (totals, first) = (talk.totals(), talk.first_words().to_vec());
         let (endpoint, tap) = talk.into_parts();
         (result, totals, first, endpoint, tap)
@@ -191,10 +192,32 @@ pub fn run(
     if plain && looks_like_tls(&first) {
         hint_at_tls(peer.role, report);
     }
-    let exit = finish(reactor, result, endpoint, peer)?;
+    let exit = finish(reactor, signals, result, endpoint, peer)?;
+    if exit != Exit::DONE {
+        return Ok(exit);
+    }
     log_is_whole(&tap)?;
     report_totals(report, totals, start, reactor.now());
     Ok(exit)
+}
+
+/// How a conversation ended, what it moved, the peer's first bytes, and what is left of it.
+type Ended = (Result<(), Trouble>, (u64, u64), Vec<u8>, Endpoint, Tap);
+
+fn converse<M: Machine<Event = Infallible>>(
+    reactor: &mut Reactor,
+    talk: Dialogue<M>,
+    early: Option<Buf>,
+    signals: Option<&mut Signals>,
+) -> Ended {
+    let mut talk = match early {
+        Some(early) => talk.starting_with(early),
+        None => talk,
+    };
+    let result = crate::engine::run(reactor, &mut talk, signals);
+    let (totals, first) = (talk.totals(), talk.first_words().to_vec());
+    let (endpoint, _, tap) = talk.into_parts();
+    (result, totals, first, endpoint, tap)
 }
 
 /// Parts from the peer, unless it is gone, and says what the end means.
@@ -203,6 +226,7 @@ pub fn run(
 /// What went wrong, for the person.
 pub fn finish(
     reactor: &mut Reactor,
+    signals: Option<&mut Signals>,
     result: Result<(), Trouble>,
     endpoint: Endpoint,
     peer: Peer<'_>,
@@ -210,9 +234,11 @@ pub fn finish(
     match result {
         Ok(()) => {
             let mut farewell = Farewell::new(endpoint, reactor.now());
-            // It ends by itself, and nobody is left to be told of its failures.
-            let _ = crate::engine::run(reactor, &mut farewell, None);
-            Ok(Exit::DONE)
+            match crate::engine::run(reactor, &mut farewell, signals) {
+                Err(Trouble::Signal(number)) => Ok(Exit::signal(number)),
+                // Nobody is left to be told of its failures.
+                Ok(()) | Err(_) => Ok(Exit::DONE),
+            }
         }
         Err(trouble) => explain(trouble, peer),
     }
@@ -232,7 +258,9 @@ pub fn report_totals(report: &Report, (sent, received): (u64, u64), start: Insta
 pub fn log_is_whole(tap: &Tap) -> Result<(), Error> {
     match tap.failure() {
         None => Ok(()),
-        Some(e) => Err(Error::machine(format!("the log is not complete: {}", words(e)))),
+        Some((file, e)) => {
+            Err(Error::machine(format!("the log {} is not complete: {}", file.display(), words(e))))
+        }
     }
 }
 

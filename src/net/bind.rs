@@ -1,9 +1,9 @@
-//! Listening sockets: TCP on one address or on all of both families, and Unix streams.
+//! Listening sockets: one address or all of both families, streams and datagrams, and Unix.
 
 use super::endpoint::{Endpoint, Io};
-use mio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use mio::net::{TcpListener, UdpSocket, UnixDatagram, UnixListener};
 use mio::{Interest, Registry, Token};
-use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+use socket2::{Domain, SockAddr, Socket, Type};
 use std::fmt;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -12,6 +12,9 @@ use std::path::{Path, PathBuf};
 
 /// Callers that the kernel keeps for us. ncat's 10 loses calls as soon as eleven come at once.
 const BACKLOG: i32 = 1024;
+
+/// What a datagram holds at most, so that none is cut.
+const LARGEST: usize = 65_536;
 
 /// How often another free port is tried until it is free in both families.
 const PORT_TRIES: usize = 16;
@@ -22,50 +25,117 @@ pub enum Listener {
     /// TCP.
     Tcp(TcpListener, SocketAddr),
     /// A Unix stream socket; its file is ours to remove.
-    Unix(UnixListener, PathBuf),
+    Unix(UnixListener, SocketFile),
+    /// UDP: whoever sends a datagram is a caller.
+    Udp(UdpSocket, SocketAddr),
+    /// A Unix datagram socket, likewise.
+    UnixDatagram(UnixDatagram, SocketFile),
+}
+
+/// What comes in at a listener.
+pub enum Arrival {
+    /// A caller, connected.
+    Caller(Endpoint, Caller),
+    /// A datagram of somebody who may be here already.
+    Datagram(Vec<u8>, Caller),
+}
+
+/// The file of a Unix socket of ours, which goes with us.
+#[derive(Debug)]
+pub struct SocketFile {
+    path: PathBuf,
+    /// Device and inode: a file that somebody else has put there is not ours.
+    identity: Option<(u64, u64)>,
+}
+
+impl SocketFile {
+    /// This file, which a bind(2) of ours has made.
+    pub(super) fn of(path: &Path) -> Self {
+        Self { path: path.to_owned(), identity: identity(path) }
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+fn identity(path: &Path) -> Option<(u64, u64)> {
+    use std::os::unix::fs::MetadataExt;
+    std::fs::symlink_metadata(path).ok().map(|data| (data.dev(), data.ino()))
+}
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        if self.identity.is_some() && identity(&self.path) == self.identity {
+            // Nobody is left to be told that it could not be removed.
+            let _ = std::fs::remove_file(&self.path);
+        }
+    }
+}
+
+/// Which protocol is listened for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Protocol {
+    /// TCP, or Unix streams.
+    Stream,
+    /// UDP, or Unix datagrams.
+    Datagram,
 }
 
 impl Listener {
-    /// TCP on one address; port 0 takes a free one.
+    /// One address; port 0 takes a free one.
     ///
     /// # Errors
     /// Those of socket(2), bind(2) and listen(2).
-    pub fn tcp(address: SocketAddr) -> io::Result<Self> {
-        let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    pub fn inet(protocol: Protocol, address: SocketAddr) -> io::Result<Self> {
+        let kind = match protocol {
+            Protocol::Stream => Type::STREAM,
+            Protocol::Datagram => Type::DGRAM,
+        };
+        let socket = Socket::new(Domain::for_address(address), kind, None)?;
         socket.set_nonblocking(true)?;
         socket.set_reuse_address(true)?;
         if address.is_ipv6() {
             socket.set_only_v6(true)?;
         }
         socket.bind(&address.into())?;
-        socket.listen(BACKLOG)?;
-        let listener = TcpListener::from_std(socket.into());
-        let address = listener.local_addr()?;
-        Ok(Listener::Tcp(listener, address))
+        match protocol {
+            Protocol::Stream => {
+                socket.listen(BACKLOG)?;
+                let listener = TcpListener::from_std(socket.into());
+                let address = listener.local_addr()?;
+                Ok(Listener::Tcp(listener, address))
+            }
+            Protocol::Datagram => {
+                socket.set_broadcast(true)?;
+                let socket = UdpSocket::from_std(socket.into());
+                let address = socket.local_addr()?;
+                Ok(Listener::Udp(socket, address))
+            }
+        }
     }
 
-    /// TCP on every address of both families, IPv6 first, all on the same port.
+    /// Every address of both families, IPv6 first, all on the same port.
     ///
     /// A family that this machine does not have is left out.
     ///
     /// # Errors
     /// The address that could not be had, and why.
-    pub fn everywhere(port: u16) -> Result<Vec<Self>, (SocketAddr, io::Error)> {
+    pub fn everywhere(protocol: Protocol, port: u16) -> Result<Vec<Self>, (SocketAddr, io::Error)> {
         let v4 = SocketAddr::from((Ipv4Addr::UNSPECIFIED, port));
         for _ in 0..PORT_TRIES {
             let v6 = SocketAddr::from((Ipv6Addr::UNSPECIFIED, port));
-            let first = match Self::tcp(v6) {
+            let first = match Self::inet(protocol, v6) {
                 Ok(listener) => listener,
                 Err(e) if family_is_missing(&e) => {
-                    return Self::tcp(v4).map(|l| vec![l]).map_err(|e| (v4, e));
+                    return Self::inet(protocol, v4).map(|l| vec![l]).map_err(|e| (v4, e));
                 }
                 Err(e) => return Err((v6, e)),
             };
-            let v4 = match &first {
-                Listener::Tcp(_, taken) => SocketAddr::from((Ipv4Addr::UNSPECIFIED, taken.port())),
-                Listener::Unix(..) => v4,
-            };
-            match Self::tcp(v4) {
+            let taken = first.port().unwrap_or(port);
+            let v4 = SocketAddr::from((Ipv4Addr::UNSPECIFIED, taken));
+            match Self::inet(protocol, v4) {
                 Ok(second) => return Ok(vec![first, second]),
                 Err(e) if family_is_missing(&e) => return Ok(vec![first]),
                 // Free in one family only: that does not count as free.
@@ -76,23 +146,35 @@ impl Listener {
         Err((v4, io::ErrorKind::AddrInUse.into()))
     }
 
-    /// A Unix stream socket. A stale file (a socket on which nobody listens) is replaced.
+    /// A Unix socket. A stale file (a socket on which nobody listens) is replaced.
     ///
     /// # Errors
     /// Those of bind(2); `AddrInUse` if somebody listens there or the path is something else.
-    pub fn unix(path: &Path) -> io::Result<Self> {
-        let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    pub fn unix(protocol: Protocol, path: &Path) -> io::Result<Self> {
+        let kind = match protocol {
+            Protocol::Stream => Type::STREAM,
+            Protocol::Datagram => Type::DGRAM,
+        };
+        let socket = Socket::new(Domain::UNIX, kind, None)?;
         socket.set_nonblocking(true)?;
         let address = SockAddr::unix(path)?;
         match socket.bind(&address) {
-            Err(e) if e.kind() == io::ErrorKind::AddrInUse && is_stale(path) => {
+            Err(e) if e.kind() == io::ErrorKind::AddrInUse && is_stale(protocol, path) => {
                 std::fs::remove_file(path)?;
                 socket.bind(&address)?;
             }
             other => other?,
         }
-        socket.listen(BACKLOG)?;
-        Ok(Listener::Unix(UnixListener::from_std(socket.into()), path.to_owned()))
+        let file = SocketFile::of(path);
+        match protocol {
+            Protocol::Stream => {
+                socket.listen(BACKLOG)?;
+                Ok(Listener::Unix(UnixListener::from_std(socket.into()), file))
+            }
+            Protocol::Datagram => {
+                Ok(Listener::UnixDatagram(UnixDatagram::from_std(socket.into()), file))
+            }
+        }
     }
 
     /// Registers with the loop.
@@ -103,27 +185,43 @@ impl Listener {
         match self {
             Listener::Tcp(l, _) => registry.register(l, token, Interest::READABLE),
             Listener::Unix(l, _) => registry.register(l, token, Interest::READABLE),
+            Listener::Udp(s, _) => registry.register(s, token, Interest::READABLE),
+            Listener::UnixDatagram(s, _) => registry.register(s, token, Interest::READABLE),
         }
     }
 
-    /// Takes the next caller; `None` when nobody waits.
+    /// Takes what comes next; `None` when nothing waits.
     ///
     /// # Errors
     /// Those of accept(2) that are about us: out of descriptors or memory. A caller who was
     /// gone before we looked is passed over.
-    pub fn accept(&mut self) -> io::Result<Option<(Endpoint, Caller)>> {
+    pub fn accept(&mut self) -> io::Result<Option<Arrival>> {
         loop {
             let accepted = match self {
                 Listener::Tcp(l, _) => l.accept().map(|(stream, address)| {
-                    let _ = TcpStream::set_nodelay(&stream, true);
-                    (Endpoint::new(Io::Tcp(stream)), Caller::Tcp(address))
+                    let _ = stream.set_nodelay(true);
+                    Arrival::Caller(Endpoint::new(Io::Tcp(stream)), Caller::Inet(address))
                 }),
-                Listener::Unix(l, _) => l.accept().map(|(stream, _): (UnixStream, _)| {
-                    (Endpoint::new(Io::Unix(stream)), Caller::Unix)
+                Listener::Unix(l, _) => l.accept().map(|(stream, _)| {
+                    Arrival::Caller(Endpoint::new(Io::Unix(stream)), Caller::Unix(None))
                 }),
+                Listener::Udp(s, _) => {
+                    let mut buf = vec![0; LARGEST];
+                    s.recv_from(&mut buf).map(|(n, from)| {
+                        buf.truncate(n);
+                        Arrival::Datagram(buf, Caller::Inet(from))
+                    })
+                }
+                Listener::UnixDatagram(s, _) => {
+                    let mut buf = vec![0; LARGEST];
+                    s.recv_from(&mut buf).map(|(n, from)| {
+                        buf.truncate(n);
+                        Arrival::Datagram(buf, Caller::Unix(from.as_pathname().map(Path::to_owned)))
+                    })
+                }
             };
             match accepted {
-                Ok(caller) => return Ok(Some(caller)),
+                Ok(arrival) => return Ok(Some(arrival)),
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(None),
                 Err(e) if is_about_us(&e) => return Err(e),
                 Err(_) => {}
@@ -131,11 +229,76 @@ impl Listener {
         }
     }
 
+    /// The socket itself, for the caller of the first datagram that waits: everybody else is
+    /// refused from then on. `None` while nothing waits; for datagram sockets only.
+    ///
+    /// # Errors
+    /// Those of connect(2).
+    pub fn claim(&mut self, registry: &Registry) -> io::Result<Option<(Endpoint, Caller)>> {
+        let waits = |e: io::Error| {
+            if e.kind() == io::ErrorKind::WouldBlock { Ok(None) } else { Err(e) }
+        };
+        match self {
+            Listener::Udp(socket, _) => {
+                let from = match socket.peek_from(&mut [0; 1]) {
+                    Ok((_, from)) => from,
+                    Err(e) => return waits(e),
+                };
+                socket.connect(from)?;
+                registry.deregister(socket)?;
+                let socket = std::os::fd::AsFd::as_fd(socket).try_clone_to_owned()?;
+                let socket = UdpSocket::from_std(socket.into());
+                Ok(Some((Endpoint::new(Io::Udp(socket)), Caller::Inet(from))))
+            }
+            Listener::UnixDatagram(socket, _) => {
+                let mut buf = [std::mem::MaybeUninit::new(0)];
+                let from = match socket2::SockRef::from(&*socket).peek_from(&mut buf) {
+                    Ok((_, from)) => from,
+                    Err(e) => return waits(e),
+                };
+                let path = from.as_pathname().map(Path::to_owned);
+                // A peer that is gone already, or has no name, is heard all the same.
+                let answered = path.as_ref().is_some_and(|path| socket.connect(path).is_ok());
+                registry.deregister(socket)?;
+                let socket = std::os::fd::AsFd::as_fd(socket).try_clone_to_owned()?;
+                let socket = UnixDatagram::from_std(socket.into());
+                let caller = Caller::Unix(path.filter(|_| answered));
+                Ok(Some((Endpoint::new(Io::UnixDatagram(socket)), caller)))
+            }
+            Listener::Tcp(..) | Listener::Unix(..) => Ok(None),
+        }
+    }
+
+    /// A socket of its own for a caller over UDP, beside this one (`-k`).
+    ///
+    /// # Errors
+    /// Those of socket(2), bind(2) and connect(2).
+    pub fn beside(&self, caller: &Caller) -> io::Result<Option<Endpoint>> {
+        let (Listener::Udp(_, here), Caller::Inet(there)) = (self, caller) else {
+            return Ok(None);
+        };
+        let socket = Socket::new(Domain::for_address(*here), Type::DGRAM, None)?;
+        socket.set_nonblocking(true)?;
+        socket.set_reuse_address(true)?;
+        socket.set_broadcast(true)?;
+        if here.is_ipv6() {
+            socket.set_only_v6(true)?;
+        }
+        socket.bind(&(*here).into())?;
+        socket.connect(&(*there).into())?;
+        Ok(Some(Endpoint::new(Io::Udp(UdpSocket::from_std(socket.into())))))
+    }
+
+    /// Do callers come in datagrams?
+    pub fn is_datagram(&self) -> bool {
+        matches!(self, Listener::Udp(..) | Listener::UnixDatagram(..))
+    }
+
     /// Its port, if it has one.
     pub fn port(&self) -> Option<u16> {
         match self {
-            Listener::Tcp(_, address) => Some(address.port()),
-            Listener::Unix(..) => None,
+            Listener::Tcp(_, address) | Listener::Udp(_, address) => Some(address.port()),
+            Listener::Unix(..) | Listener::UnixDatagram(..) => None,
         }
     }
 }
@@ -143,35 +306,37 @@ impl Listener {
 impl fmt::Display for Listener {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Listener::Tcp(_, address) => address.fmt(f),
-            Listener::Unix(_, path) => path.display().fmt(f),
-        }
-    }
-}
-
-impl Drop for Listener {
-    fn drop(&mut self) {
-        if let Listener::Unix(_, path) = self {
-            // Somebody may have tidied up before us.
-            let _ = std::fs::remove_file(path);
+            Listener::Tcp(_, address) | Listener::Udp(_, address) => address.fmt(f),
+            Listener::Unix(_, file) | Listener::UnixDatagram(_, file) => file.path.display().fmt(f),
         }
     }
 }
 
 /// Who calls.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Caller {
     /// From an address.
-    Tcp(SocketAddr),
-    /// Over a Unix socket; callers have no name there.
-    Unix,
+    Inet(SocketAddr),
+    /// Over a Unix socket; most callers have no name there.
+    Unix(Option<PathBuf>),
+}
+
+impl Caller {
+    /// Its IP address, if it has one.
+    pub fn ip(&self) -> Option<std::net::IpAddr> {
+        match self {
+            Caller::Inet(address) => Some(address.ip()),
+            Caller::Unix(_) => None,
+        }
+    }
 }
 
 impl fmt::Display for Caller {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Caller::Tcp(address) => address.fmt(f),
-            Caller::Unix => f.write_str("(unnamed socket)"),
+            Caller::Inet(address) => address.fmt(f),
+            Caller::Unix(Some(path)) => path.display().fmt(f),
+            Caller::Unix(None) => f.write_str("(unnamed socket)"),
         }
     }
 }
@@ -191,13 +356,16 @@ fn family_is_missing(e: &io::Error) -> bool {
 }
 
 /// A socket file behind which nobody listens.
-fn is_stale(path: &Path) -> bool {
+fn is_stale(protocol: Protocol, path: &Path) -> bool {
+    use std::os::unix::net::{UnixDatagram, UnixStream};
     let is_socket = std::fs::symlink_metadata(path).is_ok_and(|m| m.file_type().is_socket());
-    let refused = || {
-        std::os::unix::net::UnixStream::connect(path)
-            .is_err_and(|e| e.kind() == io::ErrorKind::ConnectionRefused)
+    // Asked by a socket of the wrong kind: who is there says so (EPROTOTYPE), and has not been
+    // called. Where nobody is, the call is refused.
+    let called = || match protocol {
+        Protocol::Stream => UnixDatagram::unbound().and_then(|s| s.connect(path)),
+        Protocol::Datagram => UnixStream::connect(path).map(drop),
     };
-    is_socket && refused()
+    is_socket && called().is_err_and(|e| e.kind() == io::ErrorKind::ConnectionRefused)
 }
 
 #[cfg(test)]
@@ -206,10 +374,12 @@ mod tests {
 
     #[test]
     fn everywhere_is_one_port_in_both_families() {
-        let listeners = Listener::everywhere(0).unwrap();
-        let ports: Vec<_> = listeners.iter().map(Listener::port).collect();
-        assert!(ports[0].is_some_and(|p| p > 0));
-        assert!(ports.iter().all(|p| *p == ports[0]), "{ports:?}");
+        for protocol in [Protocol::Stream, Protocol::Datagram] {
+            let listeners = Listener::everywhere(protocol, 0).unwrap();
+            let ports: Vec<_> = listeners.iter().map(Listener::port).collect();
+            assert!(ports[0].is_some_and(|p| p > 0));
+            assert!(ports.iter().all(|p| *p == ports[0]), "{ports:?}");
+        }
     }
 
     #[test]
@@ -218,13 +388,13 @@ mod tests {
         let path = dir.path().join("s");
         drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
         assert!(path.exists());
-        let listener = Listener::unix(&path).unwrap();
-        let busy = Listener::unix(&path).unwrap_err();
+        let listener = Listener::unix(Protocol::Stream, &path).unwrap();
+        let busy = Listener::unix(Protocol::Stream, &path).unwrap_err();
         assert_eq!(busy.kind(), io::ErrorKind::AddrInUse);
         drop(listener);
         assert!(!path.exists());
         std::fs::write(&path, "precious").unwrap();
-        assert!(Listener::unix(&path).is_err());
+        assert!(Listener::unix(Protocol::Stream, &path).is_err());
         assert_eq!(std::fs::read(&path).unwrap(), b"precious");
     }
 }

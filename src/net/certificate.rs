@@ -89,6 +89,18 @@ impl Certificate {
     }
 }
 
+/// The key of a certificate: its algorithm (the inside of the AlgorithmIdentifier, in DER, as
+/// rustls compares it) and its bits.
+pub(super) fn key_of(der: &[u8]) -> Option<(Vec<u8>, Vec<u8>)> {
+    let certificate = x509_cert::Certificate::from_der(der).ok()?;
+    let key = certificate.tbs_certificate().subject_public_key_info();
+    let mut algorithm = key.algorithm.oid.to_der().ok()?;
+    if let Some(parameters) = &key.algorithm.parameters {
+        algorithm.extend(parameters.to_der().ok()?);
+    }
+    Some((algorithm, key.subject_public_key.raw_bytes().to_vec()))
+}
+
 fn name_of(name: &GeneralName) -> Option<String> {
     match name {
         GeneralName::DnsName(name) => Some(name.as_str().to_owned()),

@@ -1,5 +1,6 @@
 //! Addresses to a connected socket: happy eyeballs (RFC 8305) as a machine that is driven.
 
+use super::bind::SocketFile;
 use super::endpoint::{Endpoint, Io};
 use super::target::with_port;
 use mio::net::{TcpStream, UnixStream};
@@ -228,6 +229,36 @@ fn take_turns(addresses: &[SocketAddr]) -> VecDeque<SocketAddr> {
         }
         turns.extend(a.into_iter().chain(b));
     }
+}
+
+/// "Calls" over UDP: fixes the peer, and the address that answers come to.
+///
+/// # Errors
+/// Those of bind(2) and connect(2).
+pub fn udp(address: SocketAddr, from: &Source) -> io::Result<Endpoint> {
+    let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
+    socket.set_nonblocking(true)?;
+    socket.set_broadcast(true)?;
+    if let Some(source) = from.bind_to(address)? {
+        socket.set_reuse_address(true)?;
+        socket.bind(&source.into())?;
+    }
+    socket.connect(&address.into())?;
+    Ok(Endpoint::new(Io::Udp(mio::net::UdpSocket::from_std(socket.into()))))
+}
+
+/// Takes a Unix datagram socket as the peer, from a socket file of ours that answers come to.
+///
+/// # Errors
+/// Those of bind(2) and connect(2).
+pub fn unix_datagram(path: &Path, source: &Path) -> io::Result<(Endpoint, SocketFile)> {
+    let socket = Socket::new(Domain::UNIX, Type::DGRAM, None)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&SockAddr::unix(source)?)?;
+    let file = SocketFile::of(source);
+    socket.connect(&SockAddr::unix(path)?)?;
+    let socket = mio::net::UnixDatagram::from_std(socket.into());
+    Ok((Endpoint::new(Io::UnixDatagram(socket)), file))
 }
 
 /// Calls a Unix stream socket. That succeeds or fails at once.

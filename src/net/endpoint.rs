@@ -10,6 +10,9 @@ use std::io::{self, IoSlice, Read, Write};
 use std::net::Shutdown;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
+/// The largest UDP payload over IPv4: 65,535 less the headers of IP and UDP.
+const LARGEST_DATAGRAM: usize = 65_507;
+
 /// What one attempt to move bytes came to. Never a bare 0.
 #[derive(Debug, PartialEq, Eq, Clone, Copy)]
 pub enum Moved {
@@ -37,6 +40,10 @@ pub enum Io {
     Tcp(net::TcpStream),
     /// A Unix stream socket.
     Unix(net::UnixStream),
+    /// A UDP socket that is connected to its peer.
+    Udp(net::UdpSocket),
+    /// A Unix datagram socket that is connected to its peer.
+    UnixDatagram(net::UnixDatagram),
     /// Two one-way descriptors: our own standard input and output.
     ///
     /// A missing `rx` is a source at its end; a missing `tx` is a sink whose use is an error.
@@ -78,6 +85,8 @@ impl Endpoint {
         match &mut self.io {
             Io::Tcp(s) => registry.register(s, token, both),
             Io::Unix(s) => registry.register(s, token, both),
+            Io::Udp(s) => registry.register(s, token, both),
+            Io::UnixDatagram(s) => registry.register(s, token, both),
             Io::Pair { rx, tx } => {
                 let halves = [(rx, Interest::READABLE), (tx, Interest::WRITABLE)];
                 for (half, interest) in halves {
@@ -151,7 +160,35 @@ impl Endpoint {
         if let Ok(n) = result {
             buf.filled(n);
         }
+        if self.datagrams().is_some() && matches!(result, Ok(0)) {
+            return Ok(Moved::Bytes(0)); // an empty datagram is not the end
+        }
         outcome(result, &mut self.ready.rx)
+    }
+
+    /// Reads at most `most` bytes, for a sink that takes no more in one piece.
+    ///
+    /// # Errors
+    /// As for [`Endpoint::read`].
+    pub fn read_piece(&mut self, buf: &mut Buf, most: usize) -> io::Result<Moved> {
+        if self.tls.is_some() {
+            return self.read(buf);
+        }
+        let space = buf.space();
+        let most = most.min(space.len());
+        let result = self.io.read(&mut space[..most]);
+        if let Ok(n) = result {
+            buf.filled(n);
+        }
+        outcome(result, &mut self.ready.rx)
+    }
+
+    /// Do bytes go in datagrams here? Then this is the largest, in bytes.
+    pub fn datagrams(&self) -> Option<usize> {
+        match &self.io {
+            Io::Udp(_) | Io::UnixDatagram(_) => Some(LARGEST_DATAGRAM),
+            Io::Tcp(_) | Io::Unix(_) | Io::Pair { .. } => None,
+        }
     }
 
     /// Writes payload; `bytes` must not be empty.
@@ -179,6 +216,8 @@ impl Endpoint {
         let done = match &mut self.io {
             Io::Tcp(s) => s.shutdown(Shutdown::Write),
             Io::Unix(s) => s.shutdown(Shutdown::Write),
+            // Datagrams have no end that could be told.
+            Io::Udp(_) | Io::UnixDatagram(_) => Ok(()),
             Io::Pair { tx, .. } => {
                 *tx = None;
                 Ok(())
@@ -187,6 +226,15 @@ impl Endpoint {
         match done {
             Err(e) if e.kind() == io::ErrorKind::NotConnected => Ok(true),
             other => other.map(|()| true),
+        }
+    }
+
+    /// Takes no more from a peer over a Unix socket: what is in the queue can still be read, and
+    /// a close behind that is an end for it, not a reset. (TCP delivers our end before a reset.)
+    pub fn close_read(&mut self) {
+        if let Io::Unix(s) = &self.io {
+            // A peer that is gone needs no such care.
+            let _ = s.shutdown(Shutdown::Read);
         }
     }
 
@@ -199,6 +247,7 @@ impl Endpoint {
         match &self.io {
             Io::Tcp(s) => Some(s.as_fd()),
             Io::Unix(s) => Some(s.as_fd()),
+            Io::Udp(_) | Io::UnixDatagram(_) => None,
             Io::Pair { rx, .. } => rx.as_ref().filter(|fd| fd.splices_out()).map(AsFd::as_fd),
         }
     }
@@ -211,7 +260,25 @@ impl Endpoint {
         match &self.io {
             Io::Tcp(s) => Some(s.as_fd()),
             Io::Unix(s) => Some(s.as_fd()),
+            Io::Udp(_) | Io::UnixDatagram(_) => None,
             Io::Pair { tx, .. } => tx.as_ref().filter(|fd| fd.splices_in()).map(AsFd::as_fd),
+        }
+    }
+
+    /// Our address and the peer's, where they are IP addresses.
+    pub fn addresses(&self) -> Option<(std::net::SocketAddr, std::net::SocketAddr)> {
+        match &self.io {
+            Io::Tcp(s) => Some((s.local_addr().ok()?, s.peer_addr().ok()?)),
+            Io::Udp(s) => Some((s.local_addr().ok()?, s.peer_addr().ok()?)),
+            Io::Unix(_) | Io::UnixDatagram(_) | Io::Pair { .. } => None,
+        }
+    }
+
+    /// What goes in `NCAT_PROTO`.
+    pub fn protocol(&self) -> &'static str {
+        match &self.io {
+            Io::Udp(_) | Io::UnixDatagram(_) => "UDP",
+            Io::Tcp(_) | Io::Unix(_) | Io::Pair { .. } => "TCP",
         }
     }
 
@@ -219,7 +286,7 @@ impl Endpoint {
     pub fn unacknowledged(&self) -> Option<usize> {
         match &self.io {
             Io::Tcp(s) => crate::sys::sockopt::unacknowledged(s.as_fd()).ok(),
-            Io::Unix(_) | Io::Pair { .. } => None,
+            Io::Unix(_) | Io::Udp(_) | Io::UnixDatagram(_) | Io::Pair { .. } => None,
         }
     }
 
@@ -277,6 +344,8 @@ impl Read for Io {
         match self {
             Io::Tcp(s) => s.read(buf),
             Io::Unix(s) => s.read(buf),
+            Io::Udp(s) => s.recv(buf),
+            Io::UnixDatagram(s) => s.recv(buf),
             Io::Pair { rx, .. } => rx.as_mut().map_or(Ok(0), |rx| rx.read(buf)),
         }
     }
@@ -287,6 +356,8 @@ impl Write for Io {
         match self {
             Io::Tcp(s) => s.write(buf),
             Io::Unix(s) => s.write(buf),
+            Io::Udp(s) => s.send(buf),
+            Io::UnixDatagram(s) => s.send(buf),
             Io::Pair { tx: Some(tx), .. } => tx.write(buf),
             Io::Pair { tx: None, .. } => Err(rustix::io::Errno::BADF.into()),
         }
@@ -297,7 +368,9 @@ impl Write for Io {
         match self {
             Io::Tcp(s) => s.write_vectored(bufs),
             Io::Unix(s) => s.write_vectored(bufs),
-            Io::Pair { .. } => self.write(bufs.iter().find(|b| !b.is_empty()).map_or(&[], |b| b)),
+            Io::Udp(_) | Io::UnixDatagram(_) | Io::Pair { .. } => {
+                self.write(bufs.iter().find(|b| !b.is_empty()).map_or(&[], |b| b))
+            }
         }
     }
 

@@ -9,6 +9,7 @@ pub mod access;
 pub mod bind;
 pub mod buf;
 pub mod certificate;
+pub mod child;
 pub mod ciphers;
 pub mod dial;
 pub mod endpoint;

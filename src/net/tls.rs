@@ -139,7 +139,7 @@ impl Tls {
     }
 
     pub(super) fn can_write(&self) -> bool {
-        !self.conn.is_handshaking() && self.room && !self.close_sent
+        !self.conn.is_handshaking() && self.room && !self.close_sent && self.broken.is_none()
     }
 
     /// Moves ciphertext both ways until the socket blocks or rustls wants nothing.
@@ -299,6 +299,9 @@ impl Read for Listening<'_> {
     }
 }
 
+/// What can be done about versions.
+const VERSIONS: &str = "see --ssl-min and --ssl-max; versions before TLS 1.2 are not supported";
+
 fn is_reset(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe)
 }
@@ -329,7 +332,13 @@ fn failure(error: &rustls::Error, is_server: bool, first_words: &[u8]) -> Failur
     }
     let (why, hint) = match error {
         E::AlertReceived(alert) => return alert_words(*alert, peer),
+        E::InvalidCertificate(e) if is_server => {
+            (format!("the caller's certificate is not accepted: {}", super::trust::words(e)), None)
+        }
         E::InvalidCertificate(e) => (super::trust::words(e), Some(super::trust::REMEDY)),
+        E::PeerIncompatible(e) if format!("{e:?}").contains("Tls1") => {
+            (format!("{peer} offers no TLS version that we accept"), Some(VERSIONS))
+        }
         E::PeerIncompatible(e) => (
             format!(
                 "{peer} and we have no way of TLS in common: {}",
@@ -360,10 +369,7 @@ fn alert_words(alert: rustls::AlertDescription, peer: &str) -> Failure {
     use rustls::AlertDescription as A;
     let (what, hint) = match alert {
         A::HandshakeFailure => ("it accepts no cipher suite or group that we offer", None),
-        A::ProtocolVersion => (
-            "it accepts no TLS version that we offer",
-            Some("see --ssl-min and --ssl-max; versions before TLS 1.2 are not supported"),
-        ),
+        A::ProtocolVersion => ("it accepts no TLS version that we offer", Some(VERSIONS)),
         A::UnrecognisedName => {
             ("it does not know the name we asked for", Some("try --ssl-servername NAME"))
         }
@@ -389,10 +395,11 @@ fn alert_words(alert: rustls::AlertDescription, peer: &str) -> Failure {
 }
 
 /// `NoCipherSuitesInCommon` becomes `no cipher suites in common`.
-fn split_words(name: &str) -> String {
+pub(super) fn split_words(name: &str) -> String {
     let mut words = String::new();
     for c in name.chars() {
-        if c.is_ascii_uppercase() && words.chars().last().is_some_and(|l| l.is_ascii_lowercase()) {
+        let after = words.chars().last();
+        if c.is_ascii_uppercase() && after.is_some_and(|l| !l.is_whitespace()) {
             words.push(' ');
         }
         words.push(if c == '_' { ' ' } else { c.to_ascii_lowercase() });

@@ -4,6 +4,7 @@
 
 use super::certificate::{Certificate, date, fingerprint, sha256};
 use super::ciphers;
+use super::tls::split_words;
 use crate::term::safe::quote;
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -275,6 +276,9 @@ fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, Unusable> {
     if found.is_empty() {
         return Err(Unusable(format!("there is no certificate in {} (PEM)", file.display())));
     }
+    if found.iter().any(|der| Certificate::read(der).is_none()) {
+        return Err(Unusable(format!("a certificate in {} cannot be read", file.display())));
+    }
     Ok(found)
 }
 
@@ -361,6 +365,7 @@ impl ServerCertVerifier for Judge {
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
         let algorithms = &self.provider.signature_verification_algorithms;
         rustls::crypto::verify_tls12_signature(message, certificate, signature, algorithms)
+            .or_else(|e| self.by_key_alone(message, certificate, signature, e))
     }
 
     fn verify_tls13_signature(
@@ -371,6 +376,7 @@ impl ServerCertVerifier for Judge {
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
         let algorithms = &self.provider.signature_verification_algorithms;
         rustls::crypto::verify_tls13_signature(message, certificate, signature, algorithms)
+            .or_else(|e| self.by_key_alone(message, certificate, signature, e))
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
@@ -379,6 +385,35 @@ impl ServerCertVerifier for Judge {
 }
 
 impl Judge {
+    /// Verifies a handshake signature with nothing but the certificate's key.
+    ///
+    /// webpki does not read certificates of X.509 version 1, or with critical extensions that it
+    /// does not know. Whoever does not insist on verification talks to their owners all the same:
+    /// the owner of the key it is, whatever else the certificate says.
+    fn by_key_alone(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+        refusal: rustls::Error,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        if rustls::server::ParsedCertificate::try_from(certificate).is_ok() {
+            return Err(refusal); // it was read, so the signature is wrong
+        }
+        let Some((algorithm, key)) = super::certificate::key_of(certificate) else {
+            return Err(refusal);
+        };
+        let mapping = self.provider.signature_verification_algorithms.mapping;
+        let known = mapping.iter().find(|(scheme, _)| *scheme == signature.scheme);
+        known
+            .into_iter()
+            .flat_map(|(_, verifiers)| verifiers.iter())
+            .filter(|verifier| verifier.public_key_alg_id().as_ref() == algorithm)
+            .any(|verifier| verifier.verify_signature(&key, message, signature.signature()).is_ok())
+            .then(HandshakeSignatureValid::assertion)
+            .ok_or(refusal)
+    }
+
     fn pinned(&self, leaf: &CertificateDer<'_>) -> Result<(), String> {
         let whole = sha256(leaf);
         let key = Certificate::read(leaf).map(|c| c.key_sha256);
@@ -420,12 +455,20 @@ impl Judge {
                 | CertificateError::NotValidYetContext { .. }
                 | CertificateError::NotValidForName
                 | CertificateError::NotValidForNameContext { .. } => {}
-                _ if seen.is_self_signed() => why.push("it is self-signed".to_owned()),
-                CertificateError::UnknownIssuer => why.push(format!(
+                CertificateError::UnknownIssuer if !seen.is_self_signed() => why.push(format!(
                     "its issuer {} is not an authority that is trusted here",
                     quote(seen.issuer.as_bytes(), 80)
                 )),
-                other => why.push(words(other)),
+                other => {
+                    if seen.is_self_signed() {
+                        why.push("it is self-signed".to_owned());
+                    }
+                    // Self-made certificates often say that they are an authority's, too.
+                    let said = *other == CertificateError::UnknownIssuer || is_authority(other);
+                    if !(said && seen.is_self_signed()) {
+                        why.push(words(other));
+                    }
+                }
             }
         }
         let today = UNIX_EPOCH + Duration::from_secs(now.as_secs());
@@ -495,12 +538,34 @@ impl fmt::Display for Because {
 
 impl std::error::Error for Because {}
 
+/// An authority's certificate where a server's should be.
+fn is_authority(error: &CertificateError) -> bool {
+    matches!(error, CertificateError::Other(other) if format!("{:?}", other.0) == "CaUsedAsEndEntity")
+}
+
 /// Why a certificate is not accepted, as the end of "the certificate is not accepted: …".
 pub(super) fn words(error: &CertificateError) -> String {
     use CertificateError as C;
     match error {
         C::Other(other) if other.0.is::<Because>() => {
             format!("the server's certificate is not accepted: {other}")
+        }
+        C::Other(other) => {
+            // webpki's name for it, such as CaUsedAsEndEntity.
+            let name = format!("{:?}", other.0);
+            match name.as_str() {
+                "CaUsedAsEndEntity" => "it is the certificate of an authority".to_owned(),
+                "UnsupportedCertVersion" => "it is of an X.509 version before 3".to_owned(),
+                "UnsupportedCriticalExtension" => {
+                    "it has a critical extension that is not understood here".to_owned()
+                }
+                name => split_words(name),
+            }
+        }
+        C::Expired => "it has expired".to_owned(),
+        C::ExpiredContext { not_after, .. } => {
+            let end = UNIX_EPOCH + Duration::from_secs(not_after.as_secs());
+            format!("it expired on {}", date(end))
         }
         C::BadEncoding => "it cannot be read".to_owned(),
         C::Revoked => "it has been revoked".to_owned(),

@@ -10,3 +10,23 @@ pub mod sockopt;
 pub mod splice;
 pub mod stdio;
 pub mod terminal;
+
+/// Sixteen random octets from the kernel.
+pub fn random() -> [u8; 16] {
+    let mut bytes = [0; 16];
+    let mut filled = 0;
+    while filled < bytes.len() {
+        // The kernel refuses only before its first seed, and then it waits instead.
+        match rustix::rand::getrandom(&mut bytes[filled..], rustix::rand::GetRandomFlags::empty()) {
+            Ok(n) => filled += n,
+            Err(rustix::io::Errno::INTR) => {}
+            Err(_) => break,
+        }
+    }
+    bytes
+}
+
+/// The same in hex.
+pub fn random_hex() -> String {
+    random().iter().map(|b| format!("{b:02x}")).collect()
+}

@@ -64,6 +64,12 @@ impl Signals {
     }
 }
 
+/// Lets a caught signal do what it would have done without us.
+pub fn die_by(signal: i32) {
+    // It only fails for numbers that are no signals, and then there is nothing to die by.
+    let _ = signal_hook::low_level::emulate_default_handler(signal);
+}
+
 /// Keeps fatal signals waiting while it lives; when it goes, one that waited takes its course.
 ///
 /// Unlike a handler this leaves no trace: afterwards every signal does what it did before.

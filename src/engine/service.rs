@@ -1,0 +1,124 @@
+//! A peer and a command that serves it: a relay, with an eye on the process.
+
+use super::manners::{Manners, PeerEnd};
+use super::relay::Relay;
+use super::tap::Tap;
+use super::{Conversation, LOCAL, REMOTE, Status, Trouble};
+use crate::net::child::Child;
+use crate::net::endpoint::Endpoint;
+use mio::Registry;
+use mio::event::Event;
+use std::io;
+use std::process::ExitStatus;
+use std::time::{Duration, Instant};
+
+/// The side on which a child's end is told.
+const CHILD: usize = 2;
+
+/// What a command gets between being asked to end and being made to.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// Relays between a child and a peer until everything is said.
+pub struct Service {
+    relay: Relay,
+    child: Child,
+    /// The conversation is over, and how; a child that is not wanted any more has time until then.
+    leaving: Option<(Result<(), Trouble>, Option<Instant>)>,
+}
+
+impl Service {
+    /// `pipes` are the child's standard input and output.
+    pub fn new(child: Child, pipes: Endpoint, peer: Endpoint, manners: Manners, tap: Tap) -> Self {
+        // The child may answer long after the peer has ended its own stream.
+        let manners = Manners { peer_end: PeerEnd::KeepSending, ..manners };
+        Self { relay: Relay::new(pipes, peer, manners, tap).forgiving(), child, leaving: None }
+    }
+
+    /// Bytes sent to the peer and received from it.
+    pub fn totals(&self) -> (u64, u64) {
+        self.relay.totals()
+    }
+
+    /// The child hears this first: a datagram that came before there was a relay.
+    pub fn hear(&mut self, datagram: &[u8]) {
+        self.relay.hear(datagram);
+    }
+
+    /// Asks the child to end.
+    pub fn dismiss(&self) {
+        self.child.end(false);
+    }
+
+    /// How the child ended, if it has.
+    pub fn status(&mut self) -> Option<ExitStatus> {
+        self.child.status()
+    }
+
+    /// What is left: the peer to part from, and the log.
+    pub fn into_parts(self) -> (Endpoint, Tap) {
+        self.relay.into_parts()
+    }
+
+    fn relayed(&mut self, now: Instant) -> Option<Result<(), Trouble>> {
+        // Asked before the pipe is emptied: what it wrote before its end is then in the pipe.
+        let dead = self.child.status().is_some();
+        match self.relay.drive(now) {
+            // A background process may hold the pipe open for ever; the command itself is done.
+            Ok(Status::Waiting) if dead && self.relay.is_up_silent() => Some(Ok(())),
+            Ok(Status::Waiting | Status::Runnable) => None,
+            Ok(Status::Finished) => Some(Ok(())),
+            Err(trouble) => Some(Err(trouble)),
+        }
+    }
+}
+
+impl Conversation for Service {
+    fn endpoint(&mut self, side: usize) -> Option<&mut Endpoint> {
+        self.relay.endpoint(side)
+    }
+
+    fn register(&mut self, registry: &Registry, key: usize) -> io::Result<()> {
+        super::register_sides(self, &[LOCAL, REMOTE], registry, key)?;
+        self.child.register(registry, super::reactor::Address { key, side: CHILD }.into())
+    }
+
+    fn mark(&mut self, side: usize, event: &Event) {
+        // The child's bell only wakes us: its status is asked for anyway.
+        if let Some(endpoint) = self.endpoint(side) {
+            endpoint.mark(event);
+        }
+    }
+
+    fn drive(&mut self, now: Instant) -> Result<Status, Trouble> {
+        if self.leaving.is_none() {
+            let Some(how) = self.relayed(now) else {
+                return Ok(if self.relay.is_busy() { Status::Runnable } else { Status::Waiting });
+            };
+            // When all is said a command may still have work to do; when its peer is gone it is
+            // not wanted any more.
+            let until = how.is_err().then(|| now + GRACE);
+            if how.is_err() && self.child.status().is_none() {
+                self.child.end(false);
+            }
+            self.leaving = Some((how, until));
+        }
+        let ended = self.child.status().is_some();
+        match self.leaving.take() {
+            Some((how, _)) if ended => how.map(|()| Status::Finished),
+            Some((how, Some(until))) if until <= now => {
+                self.child.end(true);
+                how.map(|()| Status::Finished)
+            }
+            leaving => {
+                self.leaving = leaving;
+                Ok(Status::Waiting)
+            }
+        }
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        let leaving = self.leaving.as_ref().and_then(|(_, until)| *until);
+        let glance = self.child.glance().and_then(|glance| Some(self.relay.last_drive()? + glance));
+        self.relay.deadline().into_iter().chain(leaving).chain(glance).min()
+    }
+}

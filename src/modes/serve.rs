@@ -1,0 +1,382 @@
+//! Callers who are served one by one, each by a command of its own (`-e`, `-c`).
+
+use super::door::{Hall, complain};
+use super::talk::{self, Scene};
+use crate::engine::farewell::Farewell;
+use crate::engine::handshake::Handshake;
+use crate::engine::manners::Manners;
+use crate::engine::pool::{Ended, Pool};
+use crate::engine::reactor::Reactor;
+use crate::engine::service::Service;
+use crate::engine::tap::Tap;
+use crate::engine::{Conversation, REMOTE, Status, Trouble, register_sides};
+use crate::error::{Error, Exit, words};
+use crate::net::bind::Caller;
+use crate::net::buf::Buf;
+use crate::net::child::{Program, Surroundings, ending};
+use crate::net::endpoint::Endpoint;
+use crate::report::Report;
+use mio::Registry;
+use mio::event::Event;
+use std::collections::VecDeque;
+use std::io;
+use std::time::{Duration, Instant};
+
+/// Datagrams that are kept for a command that is not there yet.
+const MOST_EARLY: usize = 64;
+
+/// How long commands get to end when we are told to.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// How often it is looked whether they have.
+const GLANCE: Duration = Duration::from_millis(5);
+
+/// How each caller is served.
+#[derive(Debug, Clone)]
+pub(super) struct Serving {
+    pub(super) program: Program,
+    pub(super) manners: Manners,
+    /// What a TLS handshake may take.
+    pub(super) handshake: Duration,
+}
+
+enum Phase {
+    Handshake(Handshake),
+    Talk(Box<Service>),
+    /// The rest of what was said is on its way.
+    Parting(Farewell),
+    /// Between two phases.
+    Nowhere,
+}
+
+/// One peer, from its handshake to its farewell.
+pub(super) struct Guest<'a> {
+    phase: Phase,
+    serving: &'a Serving,
+    tap: Option<Tap>,
+    name: String,
+    report: &'a Report,
+    /// How the service ended, while the farewell lasts.
+    how: Result<(), Trouble>,
+    /// The command could not be started, and why.
+    failed: Option<Error>,
+    totals: (u64, u64),
+    /// Datagrams that came before there was a command to hear them.
+    early: VecDeque<Vec<u8>>,
+}
+
+impl<'a> Guest<'a> {
+    pub(super) fn new(
+        endpoint: Endpoint,
+        name: String,
+        serving: &'a Serving,
+        tap: Tap,
+        report: &'a Report,
+        now: Instant,
+    ) -> Self {
+        let handshake = Handshake::new(endpoint, now + serving.handshake, serving.handshake);
+        Self {
+            phase: Phase::Handshake(handshake),
+            serving,
+            tap: Some(tap),
+            name,
+            report,
+            how: Ok(()),
+            failed: None,
+            totals: (0, 0),
+            early: VecDeque::new(),
+        }
+    }
+
+    /// The datagram it came with.
+    fn starting_with(mut self, first: Option<Vec<u8>>) -> Self {
+        self.early.extend(first);
+        self
+    }
+
+    /// One more datagram that went past its own socket.
+    fn push(&mut self, datagram: Vec<u8>) {
+        if self.early.len() < MOST_EARLY {
+            self.early.push_back(datagram);
+        }
+    }
+
+    /// Does its command run?
+    fn runs(&mut self) -> bool {
+        match &mut self.phase {
+            Phase::Talk(service) => service.status().is_none(),
+            Phase::Handshake(_) | Phase::Parting(_) | Phase::Nowhere => false,
+        }
+    }
+
+    /// Bytes sent to the peer and received from it.
+    pub(super) fn totals(&self) -> (u64, u64) {
+        self.totals
+    }
+
+    /// Why the command could not be started.
+    pub(super) fn failure(&mut self) -> Option<Error> {
+        self.failed.take()
+    }
+
+    /// Asks the command to end; true if there is one.
+    pub(super) fn dismiss(&mut self) -> bool {
+        let runs = self.runs();
+        if let Phase::Talk(service) = &self.phase {
+            service.dismiss();
+        }
+        runs
+    }
+
+    fn serve(&mut self, endpoint: Endpoint, now: Instant) {
+        let around =
+            Surroundings { addresses: endpoint.addresses(), protocol: endpoint.protocol() };
+        let Serving { program, manners, .. } = self.serving;
+        let tap = self.tap.take().unwrap_or_default();
+        self.phase = match program.start(&around, !manners.send) {
+            Ok((child, pipes)) => {
+                let mut service = Service::new(child, pipes, endpoint, manners.clone(), tap);
+                for datagram in self.early.drain(..) {
+                    service.hear(&datagram);
+                }
+                Phase::Talk(Box::new(service))
+            }
+            Err(e) => {
+                let error = Error::machine(format!("cannot run {program}: {}", words(&e)));
+                self.failed = Some(match (e.kind(), program) {
+                    (io::ErrorKind::NotFound, Program::Direct(_)) => {
+                        error.hint("-e wants the whole path of a program; -c asks the shell")
+                    }
+                    _ => error,
+                });
+                Phase::Parting(Farewell::new(endpoint, now))
+            }
+        };
+    }
+
+    fn part(&mut self, service: Service, how: Result<(), Trouble>, now: Instant) {
+        self.totals = service.totals();
+        let mut service = service;
+        if let Some(status) = service.status() {
+            self.report.story(format_args!(
+                "the command for {} has ended: {}",
+                self.name,
+                ending(status)
+            ));
+        }
+        let (endpoint, tap) = service.into_parts();
+        self.tap = Some(tap);
+        self.how = how;
+        self.phase = Phase::Parting(Farewell::new(endpoint, now));
+    }
+}
+
+impl Conversation for Guest<'_> {
+    fn endpoint(&mut self, side: usize) -> Option<&mut Endpoint> {
+        match &mut self.phase {
+            Phase::Handshake(handshake) => handshake.endpoint(side),
+            Phase::Talk(service) => service.endpoint(side),
+            Phase::Parting(farewell) => farewell.endpoint(side),
+            Phase::Nowhere => None,
+        }
+    }
+
+    fn register(&mut self, registry: &Registry, key: usize) -> io::Result<()> {
+        match &mut self.phase {
+            Phase::Talk(service) => service.register(registry, key),
+            Phase::Handshake(_) | Phase::Parting(_) | Phase::Nowhere => {
+                register_sides(self, &[REMOTE], registry, key)
+            }
+        }
+    }
+
+    fn mark(&mut self, side: usize, event: &Event) {
+        if let Some(endpoint) = self.endpoint(side) {
+            endpoint.mark(event);
+        }
+    }
+
+    fn drive(&mut self, now: Instant) -> Result<Status, Trouble> {
+        loop {
+            match std::mem::replace(&mut self.phase, Phase::Nowhere) {
+                Phase::Handshake(mut handshake) => match handshake.drive(now)? {
+                    Status::Finished => {
+                        self.report.story(format_args!("Connection from {}.", self.name));
+                        self.serve(handshake.into_peer(), now);
+                    }
+                    status @ (Status::Waiting | Status::Runnable) => {
+                        self.phase = Phase::Handshake(handshake);
+                        return Ok(status);
+                    }
+                },
+                Phase::Talk(mut service) => match service.drive(now) {
+                    Ok(status @ (Status::Waiting | Status::Runnable)) => {
+                        self.phase = Phase::Talk(service);
+                        return Ok(status);
+                    }
+                    Ok(Status::Finished) => self.part(*service, Ok(()), now),
+                    Err(trouble) => self.part(*service, Err(trouble), now),
+                },
+                Phase::Parting(mut farewell) => {
+                    let status = farewell.drive(now)?;
+                    self.phase = Phase::Parting(farewell);
+                    if status == Status::Finished {
+                        std::mem::replace(&mut self.how, Ok(()))?;
+                    }
+                    return Ok(status);
+                }
+                Phase::Nowhere => return Ok(Status::Finished),
+            }
+        }
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        match &self.phase {
+            Phase::Handshake(handshake) => handshake.deadline(),
+            Phase::Talk(service) => service.deadline(),
+            Phase::Parting(farewell) => farewell.deadline(),
+            Phase::Nowhere => None,
+        }
+    }
+}
+
+/// Serves one peer with a command, to the end of both.
+///
+/// # Errors
+/// A command that cannot be started, or what ended the conversation.
+pub(super) fn one(
+    scene: Scene<'_>,
+    program: &Program,
+    handshake: Duration,
+    endpoint: Endpoint,
+    early: Option<Buf>,
+    tap: Tap,
+) -> Result<Exit, Error> {
+    let Scene { reactor, signals, session, peer, report } = scene;
+    let serving = Serving { program: program.clone(), manners: session.manners.clone(), handshake };
+    let start = reactor.now();
+    let guest = Guest::new(endpoint, peer.name.to_owned(), &serving, tap, report, start);
+    let mut guest = guest.starting_with(early.map(|early| early.bytes().to_vec()));
+    let result = crate::engine::run(reactor, &mut guest, signals);
+    if let Some(error) = guest.failure() {
+        return Err(error);
+    }
+    if guest.dismiss() {
+        wait_while(reactor, || guest.runs())?;
+    }
+    if let Some(tap) = &guest.tap {
+        talk::log_is_whole(tap)?;
+    }
+    match result {
+        Ok(()) => {
+            talk::report_totals(report, guest.totals(), start, reactor.now());
+            Ok(Exit::DONE)
+        }
+        Err(trouble) => talk::explain(trouble, peer),
+    }
+}
+
+/// Commands have been asked to end: gives them a moment. What is left is made to end by its drop.
+pub(super) fn wait_while(
+    reactor: &mut Reactor,
+    mut runs: impl FnMut() -> bool,
+) -> Result<(), Error> {
+    let until = reactor.now() + GRACE;
+    while runs() && reactor.now() < until {
+        let glance = reactor.now() + GLANCE;
+        reactor
+            .wait(false, Some(glance), |_, _| {})
+            .map_err(|e| Error::machine(format!("cannot wait: {}", words(&e))))?;
+    }
+    Ok(())
+}
+
+/// All guests of a server.
+pub(super) struct Guests<'a> {
+    pool: Pool<Guest<'a>>,
+    serving: &'a Serving,
+    tap: Tap,
+    report: &'a Report,
+    first_key: usize,
+}
+
+impl<'a> Guests<'a> {
+    pub(super) fn new(
+        serving: &'a Serving,
+        tap: Tap,
+        report: &'a Report,
+        first_key: usize,
+    ) -> Self {
+        Self { pool: Pool::new(first_key), serving, tap, report, first_key }
+    }
+
+    /// Gives everybody a turn; true if some want another at once. Those who are gone are named.
+    pub(super) fn drive(&mut self, now: Instant, registry: &Registry) -> (Vec<usize>, bool) {
+        let (over, busy) = self.pool.drive(now, registry);
+        let mut gone = Vec::new();
+        for Ended { key, mut talk, how } in over {
+            if let Some(error) = talk.failure() {
+                self.report.error(&error);
+            }
+            let (sent, received) = talk.totals();
+            match how {
+                Ok(()) => self.report.story(format_args!(
+                    "{} has left: {sent} bytes sent, {received} bytes received",
+                    talk.name
+                )),
+                Err(trouble) => complain(trouble, &talk.name, self.report),
+            }
+            gone.push(key);
+        }
+        (gone, busy)
+    }
+
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.pool.deadline()
+    }
+
+    pub(super) fn mark(&mut self, at: crate::engine::reactor::Address, event: &Event) {
+        self.pool.mark(at, event);
+    }
+
+    /// Asks every command to end; true if there were any.
+    pub(super) fn dismiss(&mut self) -> bool {
+        self.pool.each().fold(false, |any, guest| guest.dismiss() | any)
+    }
+
+    /// Does a command still run?
+    pub(super) fn any_runs(&mut self) -> bool {
+        self.pool.each().any(|guest| guest.runs())
+    }
+}
+
+impl Hall for Guests<'_> {
+    fn len(&self) -> usize {
+        self.pool.len()
+    }
+
+    fn join(
+        &mut self,
+        endpoint: Endpoint,
+        caller: &Caller,
+        first: Option<Vec<u8>>,
+        now: Instant,
+    ) -> usize {
+        // A log that cannot be shared is none: the conversation goes on.
+        let tap = self.tap.share().unwrap_or_default();
+        let guest = Guest::new(endpoint, caller.to_string(), self.serving, tap, self.report, now);
+        self.pool.join(guest.starting_with(first))
+    }
+
+    fn more(&mut self, key: usize, datagram: Vec<u8>) {
+        if let Some(guest) = self.pool.get(key) {
+            guest.push(datagram);
+            self.pool.wake(key);
+        }
+    }
+
+    fn register(&mut self, key: usize, registry: &Registry) -> io::Result<()> {
+        let token_key = self.first_key + key;
+        self.pool.get(key).map_or(Ok(()), |guest| guest.register(registry, token_key))
+    }
+}
