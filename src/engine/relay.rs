@@ -25,6 +25,8 @@ pub struct Relay {
     seen: u64,
     /// The local end may stop reading without ending the conversation: a command does.
     forgiving: bool,
+    /// The peer takes no more; that is not an end of standard input.
+    up_lost: bool,
     up_silent: bool,
     busy: bool,
     driven: Option<Instant>,
@@ -67,6 +69,7 @@ impl Relay {
             trouble: None,
             seen: 0,
             forgiving: false,
+            up_lost: false,
             up_silent: false,
             busy: false,
             driven: None,
@@ -128,6 +131,7 @@ impl Relay {
             // Nothing more goes there, but what came from there is still to be delivered.
             Err(Broken::Sink(e)) => {
                 self.up.abandon();
+                self.up_lost = true;
                 // A peer of datagrams has no end to wait for.
                 if self.remote.datagrams().is_some() {
                     self.trouble.get_or_insert(peer_trouble(e));
@@ -190,7 +194,9 @@ impl Conversation for Relay {
         let seen = self.up.taken() + self.up.given() + self.down.taken();
         let facts = Facts {
             moved: seen != self.seen,
-            user_ended: self.patience.manners().send && self.up.flow() != Flow::Open,
+            user_ended: self.patience.manners().send
+                && self.up.flow() != Flow::Open
+                && !self.up_lost,
             up_done: self.up.flow() == Flow::Done,
             up_silent: up == Turn::Idle && self.up.is_empty(),
             down_done: self.down.flow() == Flow::Done,

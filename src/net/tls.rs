@@ -336,7 +336,9 @@ fn failure(error: &rustls::Error, is_server: bool, first_words: &[u8]) -> Failur
             (format!("the caller's certificate is not accepted: {}", super::trust::words(e)), None)
         }
         E::InvalidCertificate(e) => (super::trust::words(e), Some(super::trust::REMEDY)),
-        E::PeerIncompatible(e) if format!("{e:?}").contains("Tls1") => {
+        E::PeerIncompatible(e)
+            if ["Tls1", "SupportedVersions"].iter().any(|s| format!("{e:?}").contains(s)) =>
+        {
             (format!("{peer} offers no TLS version that we accept"), Some(VERSIONS))
         }
         E::PeerIncompatible(e) => (
