@@ -76,6 +76,13 @@ impl Error {
         self
     }
 
+    /// The same words, as a failure of the network: for a refusal that is not the peer's, but that
+    /// of somebody on the way.
+    #[must_use]
+    pub fn on_the_way(self) -> Self {
+        Self { blame: Blame::Network, ..self }
+    }
+
     /// The exit status that goes with it.
     pub fn exit(&self) -> Exit {
         match self.blame {

@@ -6,6 +6,7 @@ use crate::engine::manners::{Manners, PeerEnd, Receive, UserEnd};
 use crate::engine::room::Purpose;
 use crate::error::{Error, words};
 use crate::modes::door::AccessLists;
+use crate::modes::proxy::Proxying;
 use crate::modes::talk::{Log, SafeOutput, Session};
 use crate::modes::tlsinfo::Format;
 use crate::modes::via::{self, Dns, Proxy};
@@ -788,6 +789,23 @@ fn only_with_smtp(args: &Args) -> Result<(), Error> {
     Ok(())
 }
 
+fn proxying(args: &Args, environment: &Environment) -> Result<Option<Proxying>, Error> {
+    let Some(typed) = once("--proxy-type", &args.proxy_type)? else { return Ok(None) };
+    let kind = proxy_kind(typed).ok_or_else(|| {
+        usage(format!("a proxy server speaks http or socks5, not {}", quoted(typed)))
+    })?;
+    let auth = match (once("--proxy-auth", &args.proxy_auth)?, &environment.proxy_auth) {
+        (Some(auth), _) => Some(auth),
+        (None, Some(value)) => Some(text(value)?),
+        (None, None) => None,
+    };
+    let login = auth.map(|auth| {
+        let (user, password) = auth.split_once(':').unwrap_or((auth, ""));
+        Credentials { user: user.to_owned(), password: Secret::new(password) }
+    });
+    Ok(Some(Proxying { kind, login }))
+}
+
 /// Lists separated by commas, and repeated.
 fn listed(values: &[String]) -> Vec<String> {
     values.iter().flat_map(|value| value.split(',')).map(str::to_owned).collect()
@@ -856,7 +874,23 @@ fn listen_job(
             "-m {most} has no effect without -k: one caller is all there is"
         ));
     }
+    let default_port = match args.proxy_type.first().map(String::as_str) {
+        None => DEFAULT_PORT,
+        Some("http") => 3128,
+        Some(_) => 1080,
+    };
     let program = program(args)?;
+    if !args.proxy_type.is_empty() {
+        let clash = [
+            (args.telnet, "-t"),
+            (args.broker || args.chat, "--broker"),
+            (program.is_some(), "a command"),
+            (args.unixsock || args.udp, "-U or -u"),
+        ];
+        if let Some((_, what)) = clash.iter().find(|(given, _)| *given) {
+            return Err(usage(format!("{what} and a proxy server do not go together")));
+        }
+    }
     if program.is_some() && (args.broker || args.chat) {
         return Err(usage(
             "a command and --broker do not go together: a command serves one caller",
@@ -880,14 +914,20 @@ fn listen_job(
         place: match (place.path, host) {
             (Some(path), _) => listen::Place::Unix(path),
             (None, Some(host)) => {
-                listen::Place::Host { host, port: place.port.unwrap_or(DEFAULT_PORT) }
+                listen::Place::Host { host, port: place.port.unwrap_or(default_port) }
             }
+            // An open proxy is for this machine unless somebody says otherwise.
+            (None, None) if !args.proxy_type.is_empty() => listen::Place::Host {
+                host: "localhost".to_owned(),
+                port: place.port.unwrap_or(default_port),
+            },
             (None, None) => listen::Place::Everywhere(place.port.unwrap_or(DEFAULT_PORT)),
         },
         protocol: protocol(args),
         program,
         family: family(args),
         numeric: args.nodns,
+        proxying: proxying(args, environment)?,
         keep_open: args.keep_open || args.broker || args.chat,
         purpose: match (args.chat, args.broker) {
             (true, _) => Purpose::Chat,

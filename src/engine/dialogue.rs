@@ -6,7 +6,7 @@ use super::relay::peer_trouble;
 use super::tap::Tap;
 use super::{Conversation, LOCAL, REMOTE, Status, Trouble};
 use crate::net::buf::Buf;
-use crate::net::endpoint::{Endpoint, Moved};
+use crate::net::endpoint::{Endpoint, Io, Moved};
 use crate::net::tls::Tls;
 use crate::proto::{Input, Machine, Output, Ports, ProtocolError, Step};
 use crate::term::safe::Safe;
@@ -111,6 +111,25 @@ impl<M: Machine> Dialogue<M> {
         &self.machine
     }
 
+    /// The machine, to be told something.
+    pub fn machine_mut(&mut self) -> &mut M {
+        &mut self.machine
+    }
+
+    /// With nobody at this end, until somebody is [attached](Dialogue::attach).
+    pub fn unattended(peer: Endpoint, machine: M, manners: Manners, tap: Tap) -> Self {
+        let nobody = Endpoint::new(Io::Pair { rx: None, tx: None });
+        let mut dialogue = Self::new(nobody, peer, machine, manners, tap);
+        dialogue.user.source_ended = true;
+        dialogue.user.gone = true;
+        dialogue
+    }
+
+    /// From here on `user` is this end.
+    pub fn attach(&mut self, user: Endpoint) {
+        self.user = Side::new(user);
+    }
+
     /// The peer's endpoint.
     pub fn peer(&mut self) -> &mut Endpoint {
         &mut self.peer.endpoint
@@ -162,7 +181,8 @@ impl<M: Machine> Dialogue<M> {
                 let held_up = match &parting {
                     Parting::Tls => self.peer.has_words(),
                     Parting::Done => self.peer.has_words() || self.user.has_words(),
-                    Parting::Failed(_) => self.user.has_words(),
+                    // A refusal is written before the machine fails: the peer is to have it.
+                    Parting::Failed(_) => self.user.has_words() || self.peer.has_words(),
                 };
                 if held_up {
                     self.parting = Some(parting);

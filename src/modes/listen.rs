@@ -1,7 +1,8 @@
 //! Waiting for callers: one, or with `-k` many at once.
 
 use super::door::{AccessLists, Door, Hall, SIGNALS, complain, deny, dress, not_allowed};
-use super::serve::{self, Guests, Serving};
+use super::proxy::{self, Proxying, Shop};
+use super::serve::{self, Guests, Serving, Visitor};
 use super::talk::{self, Peer, Role, Session};
 use crate::engine::handshake::Handshake;
 use crate::engine::reactor::{Address, Reactor};
@@ -73,6 +74,8 @@ pub struct Config {
     pub family: Family,
     /// Nobody is asked for names (`-n`).
     pub numeric: bool,
+    /// Callers are connected to whom they ask for, instead of to us.
+    pub proxying: Option<Proxying>,
     /// One caller after the other, and many at once (`-k`).
     pub keep_open: bool,
     /// What many callers are there for.
@@ -120,6 +123,9 @@ pub fn run(config: Config, report: &Report) -> Result<Exit, Error> {
     tell(&config, &listeners, report)?;
     drop(reserve);
     let server = Server { config: &config, tls, access, reactor, signals, report };
+    if let Some(proxying) = &config.proxying {
+        return server.proxy(proxying, listeners);
+    }
     match (&config.program, config.keep_open) {
         (Some(program), true) => server.serve_many(program, listeners, tap),
         (None, true) => server.gather(listeners, tap),
@@ -372,13 +378,36 @@ impl<'a> Server<'a> {
 
     /// Many callers, a command for each.
     fn serve_many(
-        mut self,
+        self,
         program: &Program,
         listeners: Vec<Listener>,
         tap: Tap,
     ) -> Result<Exit, Error> {
         let serving = self.serving(program);
-        let mut guests = Guests::new(&serving, tap, self.report, FIRST);
+        let welcome = serve::commands(&serving, tap, self.report);
+        let guests = Guests::new(welcome, self.report, FIRST);
+        self.serve_each(guests, listeners)
+    }
+
+    /// Many callers, who ask us to connect them to somebody else.
+    fn proxy(self, proxying: &Proxying, listeners: Vec<Listener>) -> Result<Exit, Error> {
+        let registry = self
+            .reactor
+            .registry()
+            .try_clone()
+            .map_err(|e| Error::machine(format!("cannot start: {}", words(&e))))?;
+        let ports: Vec<_> = listeners.iter().filter_map(Listener::port).collect();
+        let shop = Shop::new(proxying.clone(), self.config.family, ports, self.handshake());
+        let report = self.report;
+        let guests = Guests::new(proxy::callers(&shop, &registry, report), report, FIRST);
+        self.serve_each(guests, listeners)
+    }
+
+    fn serve_each<V: Visitor>(
+        mut self,
+        mut guests: Guests<'_, V>,
+        listeners: Vec<Listener>,
+    ) -> Result<Exit, Error> {
         let mut door = self.door(listeners);
         loop {
             let now = self.reactor.now();

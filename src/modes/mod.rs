@@ -6,6 +6,7 @@ pub mod connect;
 pub mod door;
 pub mod listen;
 pub mod mail;
+pub mod proxy;
 mod serve;
 pub mod talk;
 pub mod tlsinfo;

@@ -94,13 +94,6 @@ impl<'a> Guest<'a> {
         self
     }
 
-    /// One more datagram that went past its own socket.
-    fn push(&mut self, datagram: Vec<u8>) {
-        if self.early.len() < MOST_EARLY {
-            self.early.push_back(datagram);
-        }
-    }
-
     /// Does its command run?
     fn runs(&mut self) -> bool {
         match &mut self.phase {
@@ -291,23 +284,90 @@ pub(super) fn wait_while(
     Ok(())
 }
 
-/// All guests of a server.
-pub(super) struct Guests<'a> {
-    pool: Pool<Guest<'a>>,
-    serving: &'a Serving,
-    tap: Tap,
+impl Visitor for Guest<'_> {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn sent_and_received(&self) -> (u64, u64) {
+        self.totals
+    }
+
+    fn failure(&mut self) -> Option<Error> {
+        self.failed.take()
+    }
+
+    fn push(&mut self, datagram: Vec<u8>) {
+        if self.early.len() < MOST_EARLY {
+            self.early.push_back(datagram);
+        }
+    }
+
+    fn dismiss(&mut self) -> bool {
+        Guest::dismiss(self)
+    }
+
+    fn runs(&mut self) -> bool {
+        Guest::runs(self)
+    }
+}
+
+/// Somebody who is served on its own.
+pub(super) trait Visitor: Conversation {
+    /// Where it calls from.
+    fn name(&self) -> &str;
+
+    /// Bytes, for the story.
+    fn sent_and_received(&self) -> (u64, u64);
+
+    /// What was our fault, for everybody to see.
+    fn failure(&mut self) -> Option<Error> {
+        None
+    }
+
+    /// One more datagram that went past its own socket.
+    fn push(&mut self, _: Vec<u8>) {}
+
+    /// Asks what runs for it to end; true if there is something.
+    fn dismiss(&mut self) -> bool {
+        false
+    }
+
+    /// Does it still run?
+    fn runs(&mut self) -> bool {
+        false
+    }
+}
+
+/// Makes a visitor of a caller.
+pub(super) type Welcome<'a, V> =
+    Box<dyn FnMut(Endpoint, &Caller, Option<Vec<u8>>, Instant) -> V + 'a>;
+
+/// All visitors of a server, each on its own.
+pub(super) struct Guests<'a, V> {
+    pool: Pool<V>,
+    welcome: Welcome<'a, V>,
     report: &'a Report,
     first_key: usize,
 }
 
-impl<'a> Guests<'a> {
-    pub(super) fn new(
-        serving: &'a Serving,
-        tap: Tap,
-        report: &'a Report,
-        first_key: usize,
-    ) -> Self {
-        Self { pool: Pool::new(first_key), serving, tap, report, first_key }
+/// Those who are served by a command.
+pub(super) fn commands<'a>(
+    serving: &'a Serving,
+    tap: Tap,
+    report: &'a Report,
+) -> Welcome<'a, Guest<'a>> {
+    Box::new(move |endpoint, caller, first, now| {
+        // A log that cannot be shared is none: the conversation goes on.
+        let tap = tap.share().unwrap_or_default();
+        let guest = Guest::new(endpoint, caller.to_string(), serving, tap, report, now);
+        guest.starting_with(first)
+    })
+}
+
+impl<'a, V: Visitor> Guests<'a, V> {
+    pub(super) fn new(welcome: Welcome<'a, V>, report: &'a Report, first_key: usize) -> Self {
+        Self { pool: Pool::new(first_key), welcome, report, first_key }
     }
 
     /// Gives everybody a turn; true if some want another at once. Those who are gone are named.
@@ -318,13 +378,13 @@ impl<'a> Guests<'a> {
             if let Some(error) = talk.failure() {
                 self.report.error(&error);
             }
-            let (sent, received) = talk.totals();
+            let (sent, received) = talk.sent_and_received();
+            let name = talk.name();
             match how {
                 Ok(()) => self.report.story(format_args!(
-                    "{} has left: {sent} bytes sent, {received} bytes received",
-                    talk.name
+                    "{name} has left: {sent} bytes sent, {received} bytes received"
                 )),
-                Err(trouble) => complain(trouble, &talk.name, self.report),
+                Err(trouble) => complain(trouble, name, self.report),
             }
             gone.push(key);
         }
@@ -339,18 +399,18 @@ impl<'a> Guests<'a> {
         self.pool.mark(at, event);
     }
 
-    /// Asks every command to end; true if there were any.
+    /// Asks everything that runs to end; true if there was something.
     pub(super) fn dismiss(&mut self) -> bool {
-        self.pool.each().fold(false, |any, guest| guest.dismiss() | any)
+        self.pool.each().fold(false, |any, visitor| visitor.dismiss() | any)
     }
 
-    /// Does a command still run?
+    /// Does something still run?
     pub(super) fn any_runs(&mut self) -> bool {
-        self.pool.each().any(|guest| guest.runs())
+        self.pool.each().any(Visitor::runs)
     }
 }
 
-impl Hall for Guests<'_> {
+impl<V: Visitor> Hall for Guests<'_, V> {
     fn len(&self) -> usize {
         self.pool.len()
     }
@@ -362,21 +422,18 @@ impl Hall for Guests<'_> {
         first: Option<Vec<u8>>,
         now: Instant,
     ) -> usize {
-        // A log that cannot be shared is none: the conversation goes on.
-        let tap = self.tap.share().unwrap_or_default();
-        let guest = Guest::new(endpoint, caller.to_string(), self.serving, tap, self.report, now);
-        self.pool.join(guest.starting_with(first))
+        self.pool.join((self.welcome)(endpoint, caller, first, now))
     }
 
     fn more(&mut self, key: usize, datagram: Vec<u8>) {
-        if let Some(guest) = self.pool.get(key) {
-            guest.push(datagram);
+        if let Some(visitor) = self.pool.get(key) {
+            visitor.push(datagram);
             self.pool.wake(key);
         }
     }
 
     fn register(&mut self, key: usize, registry: &Registry) -> io::Result<()> {
         let token_key = self.first_key + key;
-        self.pool.get(key).map_or(Ok(()), |guest| guest.register(registry, token_key))
+        self.pool.get(key).map_or(Ok(()), |visitor| visitor.register(registry, token_key))
     }
 }

@@ -311,6 +311,11 @@ pub fn explain(trouble: Trouble, peer: Peer<'_>) -> Result<Exit, Error> {
             Error::network(format!("{step} with {name} is not done after {}", seconds(time)))
                 .hint("-w TIME gives it more, or less")
         }
+        Trouble::Protocol(ProtocolError::Refused { code, text, .. })
+            if peer.role == Role::Server =>
+        {
+            Error::network(format!("{name} was answered {code} {}", quote(&text, 80)))
+        }
         Trouble::Protocol(e) => protocol_error(&e, name),
         Trouble::Smuggled => Error::network(format!(
             "{name} sent more behind its go-ahead for TLS: what comes before the handshake may be \

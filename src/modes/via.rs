@@ -166,9 +166,10 @@ fn run<M: Machine>(call: &mut Call<'_>, errand: &mut Errand<M>, name: &str) -> R
         Err(trouble) => {
             let peer = Peer { name, role: Role::Client };
             // Nothing of an errand ends quietly.
-            Err(talk::explain(trouble, peer).err().unwrap_or_else(|| {
+            let error = talk::explain(trouble, peer).err().unwrap_or_else(|| {
                 Error::network(format!("the dialogue with {name} came to nothing"))
-            }))
+            });
+            Err(error.on_the_way())
         }
     }
 }

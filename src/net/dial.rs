@@ -40,6 +40,7 @@ pub struct Dial {
     waiting: VecDeque<SocketAddr>,
     calling: Vec<Call>,
     failed: Vec<(SocketAddr, String)>,
+    kind: Option<io::ErrorKind>,
     from: Source,
     next_at: Option<Instant>,
     token: Token,
@@ -52,6 +53,7 @@ impl Dial {
             waiting: take_turns(addresses),
             calling: Vec::new(),
             failed: Vec::new(),
+            kind: None,
             from,
             next_at: None,
             token,
@@ -89,7 +91,10 @@ impl Dial {
                     self.calling.push(Call { stream, address, until });
                     self.next_at = (!self.waiting.is_empty()).then(|| now + HEAD_START);
                 }
-                Err(e) => self.failed.push((address, crate::error::words(&e))),
+                Err(e) => {
+                    self.kind.get_or_insert(e.kind());
+                    self.failed.push((address, crate::error::words(&e)));
+                }
             }
         }
         (self.calling.is_empty() && self.waiting.is_empty()).then_some(Err(()))
@@ -98,6 +103,11 @@ impl Dial {
     /// When [`Dial::drive`] wants to be called although nothing has happened.
     pub fn deadline(&self) -> Option<Instant> {
         self.calling.iter().map(|call| call.until).chain(self.next_at).min()
+    }
+
+    /// What kind of failure the first was.
+    pub fn kind(&self) -> Option<io::ErrorKind> {
+        self.kind
     }
 
     /// Counts an address as failed that had answered.
@@ -143,8 +153,14 @@ impl Dial {
                     i += 1;
                     continue;
                 }
-                Ok(false) => format!("no answer in {}", seconds(self.from.patience)),
-                Err(e) => crate::error::words(&e),
+                Ok(false) => {
+                    self.kind.get_or_insert(io::ErrorKind::TimedOut);
+                    format!("no answer in {}", seconds(self.from.patience))
+                }
+                Err(e) => {
+                    self.kind.get_or_insert(e.kind());
+                    crate::error::words(&e)
+                }
             };
             let call = self.calling.swap_remove(i);
             self.failed.push((call.address, why));
