@@ -100,6 +100,9 @@ pub(super) struct Args {
     #[arg(short = 'c', long, value_name = "COMMAND", allow_hyphen_values = true, help_heading = SERVE)]
     pub(super) sh_exec: Vec<String>,
 
+    /// Run this Lua script for the peer
+    #[arg(long, value_name = "FILE", allow_hyphen_values = true, help_heading = SERVE)]
+    pub(super) lua_exec: Vec<PathBuf>,
     /// Pass what each caller says to all the others; listens by itself
     #[arg(long, help_heading = SERVE)]
     pub(super) broker: bool,
@@ -271,6 +274,9 @@ pub(super) struct Args {
     /// Print NCAT TEST: LISTEN for each socket that listens
     #[arg(long, hide = true)]
     pub(super) test: bool,
+    /// Run this Lua script on standard input and output
+    #[arg(long, value_name = "FILE", hide = true)]
+    pub(super) lua_exec_internal: Option<PathBuf>,
     /// Print completions for a shell
     #[arg(long, value_name = "SHELL", hide = true)]
     pub(super) completions: Option<String>,

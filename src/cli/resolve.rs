@@ -10,7 +10,7 @@ use crate::modes::proxy::Proxying;
 use crate::modes::talk::{Log, SafeOutput, Session};
 use crate::modes::tlsinfo::Format;
 use crate::modes::via::{self, Dns, Proxy};
-use crate::modes::{Job, connect, listen, mail};
+use crate::modes::{Job, connect, listen, lua, mail};
 use crate::net::bind::Protocol;
 use crate::net::child::Program;
 use crate::net::names::{Family, service};
@@ -43,6 +43,9 @@ const LONGEST: f64 = 2_147_483_647.0;
 /// # Errors
 /// What does not go together, what is missing, what cannot be understood.
 pub(super) fn job(args: Args, environment: &Environment, report: &Report) -> Result<Job, Error> {
+    if let Some(script) = args.lua_exec_internal {
+        return Ok(Job::Lua(script));
+    }
     if args.listen || args.broker || args.chat {
         let args = Args { listen: true, ..args };
         listen_job(&args, environment, report).map(|config| Job::Listen(Box::new(config)))
@@ -304,17 +307,21 @@ fn proxy(typed: &str, kind: via::Kind, auth: Option<&str>) -> Result<Proxy, Erro
 
 /// What serves the peer instead of standard input and output.
 fn program(args: &Args) -> Result<Option<Program>, Error> {
-    match (args.exec.as_slice(), args.sh_exec.as_slice()) {
-        ([], []) => Ok(None),
-        ([line], []) => {
+    match (args.exec.as_slice(), args.sh_exec.as_slice(), args.lua_exec.as_slice()) {
+        ([], [], []) => Ok(None),
+        ([line], [], []) => {
             let words = split(line);
             if words.is_empty() {
                 return Err(usage("-e needs a program"));
             }
             Ok(Some(Program::Direct(words)))
         }
-        ([], [line]) => Ok(Some(Program::Shell(line.clone()))),
-        _ => Err(usage("one command can serve a peer: give one -e or one -c")),
+        ([], [line], []) => Ok(Some(Program::Shell(line.clone()))),
+        ([], [], [script]) => {
+            lua::check(script)?;
+            Ok(Some(Program::Lua(script.clone())))
+        }
+        _ => Err(usage("one command can serve a peer: give one -e, -c or --lua-exec")),
     }
 }
 

@@ -75,6 +75,10 @@ pub struct Dialogue<M> {
     veil: Option<Safe>,
     tap: Tap,
     patience: Patience,
+    /// This end may stop reading without ending the conversation: a command does.
+    forgiving: bool,
+    up_silent: bool,
+    driven: Option<Instant>,
     /// What has come is held back until then (`-d`).
     held_until: Option<Instant>,
     /// What went wrong with the peer; told once what it had sent is dealt with.
@@ -94,9 +98,35 @@ impl<M: Machine> Dialogue<M> {
             veil: None,
             tap,
             patience: Patience::new(manners),
+            forgiving: false,
+            up_silent: false,
+            driven: None,
             held_until: None,
             trouble: None,
         }
+    }
+
+    /// Goes on when this end stops reading: a command is free not to.
+    #[must_use]
+    pub fn forgiving(mut self) -> Self {
+        self.forgiving = true;
+        self
+    }
+
+    /// Had this end nothing to say, and nothing of it waited, when it was last driven?
+    pub fn is_up_silent(&self) -> bool {
+        self.up_silent
+    }
+
+    /// When it was last driven.
+    pub fn last_drive(&self) -> Option<Instant> {
+        self.driven
+    }
+
+    /// Something of the peer's that did not come through its endpoint goes first. What does not
+    /// fit is lost, as datagrams are.
+    pub fn hear(&mut self, bytes: &[u8]) {
+        self.peer.received_total += self.peer.inbox.append(bytes) as u64;
     }
 
     /// Shows what the peer says only in a form that a terminal survives.
@@ -283,6 +313,10 @@ impl<M: Machine> Dialogue<M> {
         match self.user.exchange(true, None) {
             Ok(moved) => any |= moved,
             Err(Broken::Source(e)) => return Err(Trouble::Input(e)),
+            Err(Broken::Sink(e)) if e.kind() == io::ErrorKind::BrokenPipe && self.forgiving => {
+                self.user.lose();
+                any = true;
+            }
             Err(Broken::Sink(e)) if e.kind() == io::ErrorKind::BrokenPipe => {
                 return Err(Trouble::OutputGone);
             }
@@ -335,6 +369,8 @@ impl<M: Machine> Dialogue<M> {
             up_silent: up_empty,
             down_done,
         };
+        self.up_silent = up_empty && matches!(otherwise, Outcome::Waiting);
+        self.driven = Some(now);
         if down_done && let Some(trouble) = self.trouble.take() {
             return Err(trouble);
         }

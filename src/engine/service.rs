@@ -1,13 +1,18 @@
 //! A peer and a command that serves it: a relay, with an eye on the process.
 
+use super::dialogue::Dialogue;
 use super::manners::{Manners, PeerEnd};
 use super::relay::Relay;
 use super::tap::Tap;
 use super::{Conversation, LOCAL, REMOTE, Status, Trouble};
 use crate::net::child::Child;
 use crate::net::endpoint::Endpoint;
+use crate::proto::Machine;
+use crate::proto::telnet::Telnet;
+use crate::proto::text::Text;
 use mio::Registry;
 use mio::event::Event;
+use std::convert::Infallible;
 use std::io;
 use std::process::ExitStatus;
 use std::time::{Duration, Instant};
@@ -18,9 +23,83 @@ const CHILD: usize = 2;
 /// What a command gets between being asked to end and being made to.
 const GRACE: Duration = Duration::from_secs(2);
 
+/// What carries the bytes between a child and its peer.
+trait Carrier: Conversation {
+    /// Had the child nothing to say, and nothing of it waited, at the last drive?
+    fn is_up_silent(&self) -> bool;
+
+    /// When it was last driven.
+    fn last_drive(&self) -> Option<Instant>;
+
+    /// Bytes of the peer's that did not come through its endpoint.
+    fn hear(&mut self, bytes: &[u8]);
+
+    /// Bytes sent to the peer and received from it.
+    fn totals(&self) -> (u64, u64);
+
+    /// The peer to part from, and the log.
+    fn into_parts(self: Box<Self>) -> (Endpoint, Tap);
+}
+
+impl Carrier for Relay {
+    fn is_up_silent(&self) -> bool {
+        Relay::is_up_silent(self)
+    }
+
+    fn last_drive(&self) -> Option<Instant> {
+        Relay::last_drive(self)
+    }
+
+    fn hear(&mut self, bytes: &[u8]) {
+        Relay::hear(self, bytes);
+    }
+
+    fn totals(&self) -> (u64, u64) {
+        Relay::totals(self)
+    }
+
+    fn into_parts(self: Box<Self>) -> (Endpoint, Tap) {
+        Relay::into_parts(*self)
+    }
+}
+
+impl<M: Machine<Event = Infallible>> Carrier for Dialogue<M> {
+    fn is_up_silent(&self) -> bool {
+        Dialogue::is_up_silent(self)
+    }
+
+    fn last_drive(&self) -> Option<Instant> {
+        Dialogue::last_drive(self)
+    }
+
+    fn hear(&mut self, bytes: &[u8]) {
+        Dialogue::hear(self, bytes);
+    }
+
+    fn totals(&self) -> (u64, u64) {
+        Dialogue::totals(self)
+    }
+
+    fn into_parts(self: Box<Self>) -> (Endpoint, Tap) {
+        let (endpoint, _, tap) = Dialogue::into_parts(*self);
+        (endpoint, tap)
+    }
+}
+
+/// How the child's words are changed on their way.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Translation {
+    /// LF becomes CR LF (`-C`).
+    pub crlf: bool,
+    /// Telnet options are refused (`-t`).
+    pub telnet: bool,
+}
+
 /// Relays between a child and a peer until everything is said.
 pub struct Service {
-    relay: Relay,
+    relay: Box<dyn Carrier>,
+    /// The relay wants another turn at once.
+    busy: bool,
     child: Child,
     /// The conversation is over, and how; a child that is not wanted any more has time until then.
     leaving: Option<(Result<(), Trouble>, Option<Instant>)>,
@@ -28,10 +107,27 @@ pub struct Service {
 
 impl Service {
     /// `pipes` are the child's standard input and output.
-    pub fn new(child: Child, pipes: Endpoint, peer: Endpoint, manners: Manners, tap: Tap) -> Self {
+    pub fn new(
+        child: Child,
+        pipes: Endpoint,
+        peer: Endpoint,
+        translation: Translation,
+        manners: Manners,
+        tap: Tap,
+    ) -> Self {
         // The child may answer long after the peer has ended its own stream.
         let manners = Manners { peer_end: PeerEnd::KeepSending, ..manners };
-        Self { relay: Relay::new(pipes, peer, manners, tap).forgiving(), child, leaving: None }
+        let relay: Box<dyn Carrier> = match translation {
+            Translation { telnet: true, crlf } => {
+                let machine = Telnet::new(crlf);
+                Box::new(Dialogue::new(pipes, peer, machine, manners, tap).forgiving())
+            }
+            Translation { crlf: true, .. } => {
+                Box::new(Dialogue::new(pipes, peer, Text::new(true), manners, tap).forgiving())
+            }
+            Translation { .. } => Box::new(Relay::new(pipes, peer, manners, tap).forgiving()),
+        };
+        Self { relay, busy: false, child, leaving: None }
     }
 
     /// Bytes sent to the peer and received from it.
@@ -62,7 +158,9 @@ impl Service {
     fn relayed(&mut self, now: Instant) -> Option<Result<(), Trouble>> {
         // Asked before the pipe is emptied: what it wrote before its end is then in the pipe.
         let dead = self.child.status().is_some();
-        match self.relay.drive(now) {
+        let driven = self.relay.drive(now);
+        self.busy = matches!(driven, Ok(Status::Runnable));
+        match driven {
             // A background process may hold the pipe open for ever; the command itself is done.
             Ok(Status::Waiting) if dead && self.relay.is_up_silent() => Some(Ok(())),
             Ok(Status::Waiting | Status::Runnable) => None,
@@ -92,7 +190,7 @@ impl Conversation for Service {
     fn drive(&mut self, now: Instant) -> Result<Status, Trouble> {
         if self.leaving.is_none() {
             let Some(how) = self.relayed(now) else {
-                return Ok(if self.relay.is_busy() { Status::Runnable } else { Status::Waiting });
+                return Ok(if self.busy { Status::Runnable } else { Status::Waiting });
             };
             // When all is said a command may still have work to do; when its peer is gone it is
             // not wanted any more.

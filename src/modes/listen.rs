@@ -328,14 +328,6 @@ impl<'a> Server<'a> {
         serve::one(scene, program, handshake, endpoint, None, tap)
     }
 
-    fn serving(&self, program: &Program) -> Serving {
-        Serving {
-            program: program.clone(),
-            manners: self.config.session.manners.clone(),
-            handshake: self.handshake(),
-        }
-    }
-
     fn first_caller(&mut self, mut listeners: Vec<Listener>) -> Result<First, Error> {
         let cannot =
             |e: io::Error| Error::machine(format!("cannot accept a caller: {}", words(&e)));
@@ -383,7 +375,7 @@ impl<'a> Server<'a> {
         listeners: Vec<Listener>,
         tap: Tap,
     ) -> Result<Exit, Error> {
-        let serving = self.serving(program);
+        let serving = Serving::of(program, &self.config.session, self.handshake());
         let welcome = serve::commands(&serving, tap, self.report);
         let guests = Guests::new(welcome, self.report, FIRST);
         self.serve_each(guests, listeners)

@@ -5,6 +5,7 @@
 pub mod connect;
 pub mod door;
 pub mod listen;
+pub mod lua;
 pub mod mail;
 pub mod proxy;
 mod serve;
@@ -14,6 +15,7 @@ pub mod via;
 
 use crate::error::{Error, Exit};
 use crate::report::Report;
+use std::path::PathBuf;
 
 /// One thing to do.
 #[derive(Debug)]
@@ -22,6 +24,8 @@ pub enum Job {
     Connect(Box<connect::Config>),
     /// Wait for callers.
     Listen(Box<listen::Config>),
+    /// Be the process in which a Lua script runs.
+    Lua(PathBuf),
 }
 
 /// Does it.
@@ -29,8 +33,11 @@ pub enum Job {
 /// # Errors
 /// What the person should be told, with the exit status that goes with it.
 pub fn run(job: Job, report: &Report) -> Result<Exit, Error> {
-    report.story(format_args!("Version {}", env!("CARGO_PKG_VERSION")));
+    if !matches!(job, Job::Lua(_)) {
+        report.story(format_args!("Version {}", env!("CARGO_PKG_VERSION")));
+    }
     match job {
+        Job::Lua(script) => lua::run(&script),
         Job::Connect(config) => connect::run(*config, report),
         Job::Listen(config) => listen::run(*config, report),
     }

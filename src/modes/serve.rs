@@ -1,13 +1,13 @@
 //! Callers who are served one by one, each by a command of its own (`-e`, `-c`).
 
 use super::door::{Hall, complain};
-use super::talk::{self, Scene};
+use super::talk::{self, Scene, Session};
 use crate::engine::farewell::Farewell;
 use crate::engine::handshake::Handshake;
 use crate::engine::manners::Manners;
 use crate::engine::pool::{Ended, Pool};
 use crate::engine::reactor::Reactor;
-use crate::engine::service::Service;
+use crate::engine::service::{Service, Translation};
 use crate::engine::tap::Tap;
 use crate::engine::{Conversation, REMOTE, Status, Trouble, register_sides};
 use crate::error::{Error, Exit, words};
@@ -36,8 +36,20 @@ const GLANCE: Duration = Duration::from_millis(5);
 pub(super) struct Serving {
     pub(super) program: Program,
     pub(super) manners: Manners,
+    pub(super) translation: Translation,
     /// What a TLS handshake may take.
     pub(super) handshake: Duration,
+}
+
+impl Serving {
+    pub(super) fn of(program: &Program, session: &Session, handshake: Duration) -> Self {
+        Self {
+            program: program.clone(),
+            manners: session.manners.clone(),
+            translation: Translation { crlf: session.crlf, telnet: session.telnet },
+            handshake,
+        }
+    }
 }
 
 enum Phase {
@@ -124,11 +136,12 @@ impl<'a> Guest<'a> {
     fn serve(&mut self, endpoint: Endpoint, now: Instant) {
         let around =
             Surroundings { addresses: endpoint.addresses(), protocol: endpoint.protocol() };
-        let Serving { program, manners, .. } = self.serving;
+        let Serving { program, manners, translation, .. } = self.serving;
         let tap = self.tap.take().unwrap_or_default();
         self.phase = match program.start(&around, !manners.send) {
             Ok((child, pipes)) => {
-                let mut service = Service::new(child, pipes, endpoint, manners.clone(), tap);
+                let manners = manners.clone();
+                let mut service = Service::new(child, pipes, endpoint, *translation, manners, tap);
                 for datagram in self.early.drain(..) {
                     service.hear(&datagram);
                 }
@@ -246,7 +259,7 @@ pub(super) fn one(
     tap: Tap,
 ) -> Result<Exit, Error> {
     let Scene { reactor, signals, session, peer, report } = scene;
-    let serving = Serving { program: program.clone(), manners: session.manners.clone(), handshake };
+    let serving = Serving::of(program, session, handshake);
     let start = reactor.now();
     let guest = Guest::new(endpoint, peer.name.to_owned(), &serving, tap, report, start);
     let mut guest = guest.starting_with(early.map(|early| early.bytes().to_vec()));

@@ -11,6 +11,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::PathBuf;
 use std::process::{Command, ExitStatus, Stdio};
 use std::time::Duration;
 
@@ -24,6 +25,8 @@ pub enum Program {
     Direct(Vec<String>),
     /// This line, by /bin/sh (`-c`).
     Shell(String),
+    /// This Lua script, by ourselves in a process of its own (`--lua-exec`).
+    Lua(PathBuf),
 }
 
 impl Program {
@@ -42,6 +45,11 @@ impl Program {
             Program::Shell(line) => {
                 let mut command = Command::new("/bin/sh");
                 command.arg0("sh").args(["-c", line]);
+                command
+            }
+            Program::Lua(script) => {
+                let mut command = Command::new(std::env::current_exe()?);
+                command.arg("--lua-exec-internal").arg(script);
                 command
             }
         };
@@ -64,6 +72,7 @@ impl fmt::Display for Program {
         match self {
             Program::Direct(words) => f.write_str(&words.join(" ")),
             Program::Shell(line) => f.write_str(line),
+            Program::Lua(script) => script.display().fmt(f),
         }
     }
 }
