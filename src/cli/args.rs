@@ -54,8 +54,14 @@ pub(super) struct Args {
     #[arg(short, long, help_heading = WHERE)]
     pub(super) listen: bool,
     /// UDP instead of TCP; with -U Unix datagrams
-    #[arg(short, long, help_heading = WHERE)]
+    #[arg(short, long, help_heading = WHERE, overrides_with = "sctp")]
     pub(super) udp: bool,
+    /// SCTP instead of TCP
+    #[arg(long, help_heading = WHERE, overrides_with = "udp")]
+    pub(super) sctp: bool,
+    /// Sockets between virtual machines: TARGET is a CID
+    #[arg(long, help_heading = WHERE)]
+    pub(super) vsock: bool,
     /// Unix socket: TARGET is a path
     #[arg(short = 'U', long, help_heading = WHERE)]
     pub(super) unixsock: bool,
@@ -68,6 +74,12 @@ pub(super) struct Args {
     /// Call from this address
     #[arg(short = 's', long, value_name = "ADDRESS", allow_hyphen_values = true, help_heading = WHERE)]
     pub(super) source: Option<String>,
+    /// Call by way of these IPv4 hosts (loose source routing), at most 8
+    #[arg(short = 'g', long = "g", value_name = "HOP[,HOP]", allow_hyphen_values = true, help_heading = WHERE)]
+    pub(super) hops: Vec<String>,
+    /// Pointer into the route: 4, 8, 12 ... 28 [4]
+    #[arg(short = 'G', long = "G", value_name = "N", allow_hyphen_values = true, help_heading = WHERE)]
+    pub(super) hop_pointer: Option<String>,
     /// Keep waiting for callers, many at once; when calling, keep sending after the peer's end
     #[arg(short, long, help_heading = WHERE)]
     pub(super) keep_open: bool,
@@ -144,6 +156,12 @@ pub(super) struct Args {
     /// Only receive; do not read the input
     #[arg(long, help_heading = ENDS)]
     pub(super) recv_only: bool,
+    /// End after so many packets of the peer's
+    #[arg(short = 'W', value_name = "N", allow_hyphen_values = true, help_heading = ENDS)]
+    pub(super) packets: Option<String>,
+    /// Tell the peer when the input ends: it is told anyway, and scripts for nc say so
+    #[arg(short = 'N', help_heading = ENDS)]
+    pub(super) tell_end: bool,
     /// Do not tell the peer when the input ends
     #[arg(long, help_heading = ENDS)]
     pub(super) no_shutdown: bool,

@@ -188,8 +188,15 @@ fn time(option: &str, typed: &str) -> Result<Duration, Error> {
 }
 
 fn bad_time(option: &str, typed: &str) -> Error {
-    usage(format!("{option} takes a time between 1ms and 2147483s, not {}", quoted(typed)))
-        .hint("2, 0.5, 500ms, 2m, 1h are times")
+    let error =
+        usage(format!("{option} takes a time between 1ms and 2147483s, not {}", quoted(typed)));
+    // Letters that OpenBSD's nc uses otherwise.
+    match option {
+        "-d" => error.hint("it is a delay here; what nc's -d does is --recv-only"),
+        "-q" => error.hint("to leave at the end of the input at once, say --send-only"),
+        "-i" => error.hint("it is the longest silence here; a delay between chunks is -d"),
+        _ => error.hint("2, 0.5, 500ms, 2m, 1h are times"),
+    }
 }
 
 fn optional_time(option: &str, typed: Option<&String>) -> Result<Option<Duration>, Error> {
@@ -201,6 +208,36 @@ fn once<'a>(option: &str, values: &'a [String]) -> Result<Option<&'a str>, Error
         [] => Ok(None),
         [one] => Ok(Some(one)),
         _ => Err(usage(format!("{option} is given more than once"))),
+    }
+}
+
+/// The hosts of `-g`.
+fn hops(args: &Args) -> Result<Vec<String>, Error> {
+    const MOST: usize = 8;
+    let hops = listed(&args.hops);
+    if hops.is_empty() {
+        return Ok(hops);
+    }
+    if hops.len() > MOST {
+        return Err(usage(format!("-g takes {MOST} hops at most, and there are {}", hops.len())));
+    }
+    if args.unixsock {
+        return Err(usage("-U and -g do not go together: a Unix socket has no route"));
+    }
+    if !args.v4 {
+        return Err(usage("-g is for IPv4 only").hint("say so with -4"));
+    }
+    Ok(hops)
+}
+
+/// The pointer of `-G`.
+fn hop_pointer(args: &Args) -> Result<u8, Error> {
+    match args.hop_pointer.as_deref() {
+        None => Ok(4),
+        Some(typed) => match typed.parse() {
+            Ok(pointer @ 4..=28) if pointer % 4 == 0 && is_number(typed) => Ok(pointer),
+            _ => Err(usage(format!("-G is one of 4, 8, 12 ... 28, not {}", quoted(typed)))),
+        },
     }
 }
 
@@ -326,7 +363,11 @@ fn program(args: &Args) -> Result<Option<Program>, Error> {
 }
 
 fn protocol(args: &Args) -> Protocol {
-    if args.udp { Protocol::Datagram } else { Protocol::Stream }
+    match (args.udp, args.sctp) {
+        (true, _) => Protocol::Datagram,
+        (_, true) => Protocol::Sctp,
+        (false, false) => Protocol::Stream,
+    }
 }
 
 fn session(args: &Args) -> Result<Session, Error> {
@@ -338,7 +379,7 @@ fn session(args: &Args) -> Result<Session, Error> {
         Some(Err(after)) => UserEnd::After(time("-q", after)?),
         // Datagrams have no end that could be told, so there is nothing to wait for; a server's
         // peer may still have something to say.
-        None if args.send_only || args.udp && !args.listen => UserEnd::Leave,
+        None if args.send_only || (args.udp || args.sctp) && !args.listen => UserEnd::Leave,
         None => UserEnd::Wait,
     };
     let keeps_sending = !args.listen && (args.send_only || args.keep_open && !args.recv_only);
@@ -360,11 +401,20 @@ fn session(args: &Args) -> Result<Session, Error> {
         manners: Manners {
             send: !args.recv_only,
             receive: if args.send_only { Receive::Discard } else { Receive::Deliver },
-            half_close: !args.no_shutdown,
+            // SCTP has no half-closed state (RFC 9260 §1.5.1).
+            half_close: !args.no_shutdown && !args.sctp,
             user_end,
             peer_end: if keeps_sending { PeerEnd::KeepSending } else { PeerEnd::Leave },
             idle: optional_time("-i", args.idle_timeout.as_ref())?,
             delay: optional_time("-d", args.delay.as_ref())?,
+            packets: match args.packets.as_deref() {
+                None => None,
+                Some(typed) => {
+                    Some(typed.parse().ok().filter(|n| *n > 0 && is_number(typed)).ok_or_else(
+                        || usage(format!("-W takes a number of packets, not {}", quoted(typed))),
+                    )?)
+                }
+            },
         },
         crlf: args.crlf,
         telnet: args.telnet,
@@ -461,6 +511,14 @@ fn connect_job(
     only_with_listen(args)?;
     only_with_smtp(args)?;
     let program = program(args)?;
+    if let Some(file) = args.hex_dump.as_deref().and_then(Path::to_str)
+        && file.rsplit_once(':').is_some_and(|(_, port)| is_number(port))
+        && args.proxy.is_empty()
+    {
+        report.warning(format_args!(
+            "-x records a hex dump into the file {file}; a proxy, as nc's -x has it, is --proxy"
+        ));
+    }
     let proxies = proxies(args, environment)?;
     if args.probe && args.telnet {
         return Err(usage("-z and -t do not go together: -z says nothing and hears nothing"));
@@ -556,6 +614,8 @@ fn connect_job(
         numeric: args.nodns,
         protocol: if proxies.is_empty() { protocol(args) } else { Protocol::Stream },
         program,
+        hops: hops(args)?,
+        hop_pointer: hop_pointer(args)?,
         proxies,
         proxy_dns: proxy_dns(args)?,
         scratch: environment.scratch.clone().unwrap_or_else(|| PathBuf::from("/tmp")),

@@ -38,6 +38,7 @@ struct Side {
     /// Writing to it has failed: what is said to it is dropped.
     gone: bool,
     received_total: u64,
+    reads: u64,
     sent_total: u64,
     /// The first bytes that came, to recognise a protocol by.
     first: Vec<u8>,
@@ -331,6 +332,9 @@ impl<M: Machine> Dialogue<M> {
 
     fn exchange_with_peer(&mut self) -> bool {
         let half_close = self.half_closes();
+        if self.patience.manners().packets.is_some_and(|most| self.peer.reads >= most) {
+            self.peer.source_ended = true;
+        }
         match self.peer.exchange(half_close, Some(&mut self.tap)) {
             Ok(moved) => moved,
             Err(Broken::Source(e)) => {
@@ -427,6 +431,7 @@ impl Side {
             told: false,
             gone: false,
             received_total: 0,
+            reads: 0,
             sent_total: 0,
             first: Vec::new(),
         }
@@ -487,6 +492,7 @@ impl Side {
                         let wanted = FIRST - self.first.len().min(FIRST);
                         self.first.extend_from_slice(&new[..wanted.min(new.len())]);
                         self.received_total += n as u64;
+                        self.reads += 1;
                         moved = true;
                     }
                     Moved::Eof => (self.source_ended, moved) = (true, true),

@@ -49,6 +49,8 @@ pub struct Manners {
     pub idle: Option<Duration>,
     /// How long each chunk is held back (`-d`).
     pub delay: Option<Duration>,
+    /// So many packets of the peer's are enough (`-W`).
+    pub packets: Option<u64>,
 }
 
 impl Default for Manners {
@@ -61,6 +63,7 @@ impl Default for Manners {
             peer_end: PeerEnd::Leave,
             idle: None,
             delay: None,
+            packets: None,
         }
     }
 }

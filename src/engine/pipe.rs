@@ -68,6 +68,8 @@ pub struct Pipe {
     sink: Sink,
     /// A kernel pipe may still be tried.
     may_splice: bool,
+    /// So many reads are still wanted, if there is a limit.
+    packets: Option<u64>,
     /// What came is held back so long (`-d`), and until then.
     delay: Option<Duration>,
     held_until: Option<Instant>,
@@ -89,6 +91,7 @@ impl Pipe {
             flow: Flow::Open,
             sink,
             may_splice,
+            packets: None,
             delay: None,
             held_until: None,
             empty_datagram: false,
@@ -106,6 +109,14 @@ impl Pipe {
     pub fn delayed(mut self, delay: Option<Duration>) -> Self {
         self.may_splice &= delay.is_none();
         self.delay = delay;
+        self
+    }
+
+    /// Ends after so many reads.
+    #[must_use]
+    pub fn limited(mut self, packets: Option<u64>) -> Self {
+        self.may_splice &= packets.is_none();
+        self.packets = packets;
         self
     }
 
@@ -203,6 +214,12 @@ impl Pipe {
                         spent += n;
                         self.taken += n as u64;
                         self.held_until = self.delay.map(|delay| now + delay);
+                        if let Some(left) = &mut self.packets {
+                            *left = left.saturating_sub(1);
+                            if *left == 0 {
+                                self.flow = Flow::Draining;
+                            }
+                        }
                         progress = true;
                     }
                     Moved::Eof => {

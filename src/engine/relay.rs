@@ -58,6 +58,7 @@ impl Relay {
         };
         let (up, down) =
             (up.delayed(manners.delay), Pipe::new(early, sink, blind).delayed(manners.delay));
+        let down = down.limited(manners.packets);
         let patience = Patience::new(manners);
         Self {
             local,

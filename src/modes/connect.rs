@@ -143,6 +143,10 @@ pub struct Config {
     pub numeric: bool,
     /// Where our end of a Unix datagram conversation is put.
     pub scratch: PathBuf,
+    /// Hosts that the packets go by (`-g`).
+    pub hops: Vec<String>,
+    /// The pointer of that route (`-G`).
+    pub hop_pointer: u8,
     /// The way there, the nearest first.
     pub proxies: Vec<Proxy>,
     /// Who finds the target's address, if there are proxies.
@@ -320,7 +324,7 @@ impl Call<'_> {
         match &self.config.target {
             Target::Unix(path) => {
                 let endpoint = match self.config.protocol {
-                    Protocol::Stream => self.call_unix(path)?,
+                    Protocol::Stream | Protocol::Sctp => self.call_unix(path)?,
                     Protocol::Datagram => self.take_unix(path)?,
                 };
                 self.report.story(format_args!("Connected to {}.", path.display()));
@@ -334,7 +338,7 @@ impl Call<'_> {
                 let addresses = self.resolve(host, *port)?;
                 let (endpoint, address) = match self.config.protocol {
                     Protocol::Datagram => self.take_udp(&addresses)?,
-                    Protocol::Stream => self.call_tcp(&addresses, tls)?,
+                    Protocol::Stream | Protocol::Sctp => self.call_tcp(&addresses, tls)?,
                 };
                 Ok(Called { endpoint, address: Some(address), early: None })
             }
@@ -467,7 +471,30 @@ impl Call<'_> {
             address: self.source_address()?,
             port: self.config.source_port,
             patience: self.config.wait.unwrap_or(PATIENCE),
+            sctp: self.config.protocol == Protocol::Sctp,
+            route: self.route()?,
         })
+    }
+
+    /// The way by the hops of `-g` to the target.
+    fn route(&self) -> Result<Option<Vec<u8>>, Error> {
+        let (hops, Target::Tcp { host, .. }) = (&self.config.hops, &self.config.target) else {
+            return Ok(None);
+        };
+        if hops.is_empty() {
+            return Ok(None);
+        }
+        let address = |host: &str| match names::resolve(host, 0, Family::V4, self.config.numeric) {
+            Ok(found) => match found.first().map(SocketAddr::ip) {
+                Some(IpAddr::V4(ip)) => Ok(ip),
+                Some(IpAddr::V6(_)) | None => {
+                    Err(Error::usage(format!("{host} has no IPv4 address")))
+                }
+            },
+            Err(why) => Err(Error::usage(format!("-g: cannot find the hop {host}: {why}"))),
+        };
+        let route = hops.iter().map(|hop| address(hop)).collect::<Result<Vec<_>, _>>()?;
+        Ok(Some(dial::source_route(&route, address(host)?, self.config.hop_pointer)))
     }
 
     fn answered(&mut self, dial: &mut Dial, name: &str) -> Result<(Endpoint, SocketAddr), Error> {

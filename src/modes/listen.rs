@@ -205,11 +205,12 @@ fn tell(config: &Config, listeners: &[Listener], report: &Report) -> Result<(), 
     }
     if config.announce {
         let kind = match (&config.place, config.protocol, &config.tls) {
-            (Place::Unix(_), Protocol::Stream, _) => "unix",
+            (Place::Unix(_), Protocol::Stream | Protocol::Sctp, _) => "unix",
             (Place::Unix(_), Protocol::Datagram, _) => "unix-dgram",
             (_, Protocol::Stream, Some(_)) => "tls",
             (_, Protocol::Stream, None) => "tcp",
             (_, Protocol::Datagram, _) => "udp",
+            (_, Protocol::Sctp, _) => "sctp",
         };
         let lines: String = listeners.iter().map(|l| format!("listening {kind} {l}\n")).collect();
         let mut out = io::stdout();

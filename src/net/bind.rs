@@ -81,6 +81,22 @@ pub enum Protocol {
     Stream,
     /// UDP, or Unix datagrams.
     Datagram,
+    /// SCTP, one-to-one style (RFC 6458 §4).
+    Sctp,
+}
+
+impl Protocol {
+    /// What socket(2) is told.
+    pub(super) fn kind(self) -> (Type, Option<socket2::Protocol>) {
+        match self {
+            Protocol::Stream => (Type::STREAM, None),
+            Protocol::Datagram => (Type::DGRAM, None),
+            #[cfg(target_os = "linux")]
+            Protocol::Sctp => (Type::STREAM, Some(socket2::Protocol::SCTP)),
+            #[cfg(not(target_os = "linux"))]
+            Protocol::Sctp => (Type::STREAM, Some(socket2::Protocol::from(132))),
+        }
+    }
 }
 
 impl Listener {
@@ -89,11 +105,8 @@ impl Listener {
     /// # Errors
     /// Those of socket(2), bind(2) and listen(2).
     pub fn inet(protocol: Protocol, address: SocketAddr) -> io::Result<Self> {
-        let kind = match protocol {
-            Protocol::Stream => Type::STREAM,
-            Protocol::Datagram => Type::DGRAM,
-        };
-        let socket = Socket::new(Domain::for_address(address), kind, None)?;
+        let (kind, number) = protocol.kind();
+        let socket = Socket::new(Domain::for_address(address), kind, number)?;
         socket.set_nonblocking(true)?;
         socket.set_reuse_address(true)?;
         if address.is_ipv6() {
@@ -101,7 +114,7 @@ impl Listener {
         }
         socket.bind(&address.into())?;
         match protocol {
-            Protocol::Stream => {
+            Protocol::Stream | Protocol::Sctp => {
                 socket.listen(BACKLOG)?;
                 let listener = TcpListener::from_std(socket.into());
                 let address = listener.local_addr()?;
@@ -151,10 +164,7 @@ impl Listener {
     /// # Errors
     /// Those of bind(2); `AddrInUse` if somebody listens there or the path is something else.
     pub fn unix(protocol: Protocol, path: &Path) -> io::Result<Self> {
-        let kind = match protocol {
-            Protocol::Stream => Type::STREAM,
-            Protocol::Datagram => Type::DGRAM,
-        };
+        let (kind, _) = protocol.kind();
         let socket = Socket::new(Domain::UNIX, kind, None)?;
         socket.set_nonblocking(true)?;
         let address = SockAddr::unix(path)?;
@@ -167,7 +177,7 @@ impl Listener {
         }
         let file = SocketFile::of(path);
         match protocol {
-            Protocol::Stream => {
+            Protocol::Stream | Protocol::Sctp => {
                 socket.listen(BACKLOG)?;
                 Ok(Listener::Unix(UnixListener::from_std(socket.into()), file))
             }
@@ -362,7 +372,7 @@ fn is_stale(protocol: Protocol, path: &Path) -> bool {
     // Asked by a socket of the wrong kind: who is there says so (EPROTOTYPE), and has not been
     // called. Where nobody is, the call is refused.
     let called = || match protocol {
-        Protocol::Stream => UnixDatagram::unbound().and_then(|s| s.connect(path)),
+        Protocol::Stream | Protocol::Sctp => UnixDatagram::unbound().and_then(|s| s.connect(path)),
         Protocol::Datagram => UnixStream::connect(path).map(drop),
     };
     is_socket && called().is_err_and(|e| e.kind() == io::ErrorKind::ConnectionRefused)

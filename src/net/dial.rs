@@ -1,6 +1,6 @@
 //! Addresses to a connected socket: happy eyeballs (RFC 8305) as a machine that is driven.
 
-use super::bind::SocketFile;
+use super::bind::{self, SocketFile};
 use super::endpoint::{Endpoint, Io};
 use super::target::with_port;
 use mio::net::{TcpStream, UnixStream};
@@ -8,7 +8,8 @@ use mio::{Interest, Registry, Token};
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use std::collections::VecDeque;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::os::fd::AsFd;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -24,6 +25,10 @@ pub struct Source {
     pub port: u16,
     /// What one address may take at most.
     pub patience: Duration,
+    /// SCTP instead of TCP.
+    pub sctp: bool,
+    /// The option that asks for loose source routing (RFC 791), if it is wanted.
+    pub route: Option<Vec<u8>>,
 }
 
 /// One address that is being called.
@@ -171,8 +176,13 @@ impl Dial {
     }
 
     fn call(&self, address: SocketAddr, registry: &Registry) -> io::Result<TcpStream> {
-        let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+        let protocol = if self.from.sctp { bind::Protocol::Sctp } else { bind::Protocol::Stream };
+        let (kind, number) = protocol.kind();
+        let socket = Socket::new(Domain::for_address(address), kind, number)?;
         socket.set_nonblocking(true)?;
+        if let Some(route) = self.from.route.as_ref().filter(|_| address.is_ipv4()) {
+            crate::sys::sockopt::set_ip_options(socket.as_fd(), route)?;
+        }
         if let Some(source) = self.from.bind_to(address)? {
             socket.set_reuse_address(true)?;
             socket.bind(&source.into()).map_err(|e| {
@@ -212,6 +222,20 @@ impl Source {
             )),
         }
     }
+}
+
+/// The IP option for loose source routing (RFC 791 §3.1): the hops, then the target, with the
+/// pointer (4, 8, ...) to the next of them.
+pub fn source_route(hops: &[Ipv4Addr], target: Ipv4Addr, pointer: u8) -> Vec<u8> {
+    const LOOSE_SOURCE_ROUTE: u8 = 131;
+    const NO_OPERATION: u8 = 1;
+    let addresses = hops.len() + 1;
+    let length = 3 + 4 * u8::try_from(addresses).unwrap_or(u8::MAX / 8);
+    let mut option = vec![NO_OPERATION, LOOSE_SOURCE_ROUTE, length, pointer];
+    for address in hops.iter().chain([&target]) {
+        option.extend(address.octets());
+    }
+    option
 }
 
 /// `10 s`, `0.5 s`.
@@ -291,6 +315,13 @@ pub fn unix(path: &Path) -> io::Result<Endpoint> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_source_route_is_as_rfc_791_has_it() {
+        let hops = [Ipv4Addr::new(10, 0, 0, 1)];
+        let option = source_route(&hops, Ipv4Addr::new(192, 0, 2, 1), 4);
+        assert_eq!(option, [1, 131, 11, 4, 10, 0, 0, 1, 192, 0, 2, 1]);
+    }
 
     #[test]
     fn families_take_turns() {
