@@ -154,9 +154,9 @@ make_dirs() {
     # A short path without special characters to everything: sockets may
     # have 107 characters, and the configuration splits words at spaces.
     # (The link is not in /tmp itself, where following it may be restricted.)
-    run=$(mktemp -d /tmp/pf.XXXXXX)/d
+    run=/tmp/pf.$$.$RANDOM/d
     printf '%s\n' "$run" >"$dir/run"
-    chmod 711 "${run%/*}"
+    mkdir -m 711 "${run%/*}"
     ln -s "$dir" "$run"
 
     mkdir -p "$dir"/{etc,data,dovecot,mail,queue}
@@ -341,9 +341,12 @@ tls_offers() {
     shift
     rm -f "$dir/etc"/tls.{in,out}
     mkfifo "$dir/etc"/tls.{in,out}
+    # Opening one end of a pipe waits for the other, for ever if start is
+    # interrupted now; so each is opened with both first.
+    exec 3<>"$dir/etc/tls.in" 4<>"$dir/etc/tls.out"
     # quiet: an R or Q that starts a line is no command to s_client.
     openssl s_client -quiet -CAfile "$dir/cert.pem" -verify_return_error "$@" \
-        <"$dir/etc/tls.in" >"$dir/etc/tls.out" 2>>"$dir/out" &
+        <&3 >&4 2>>"$dir/out" 3<&- 4<&- &
     pid=$!
     exec 3>"$dir/etc/tls.in" 4<"$dir/etc/tls.out"
     # STARTTLS has no second greeting; else it is a fault to speak before it.
