@@ -342,6 +342,44 @@ fn proxy(typed: &str, kind: via::Kind, auth: Option<&str>) -> Result<Proxy, Erro
     })
 }
 
+/// `--vsock [CID] [PORT]`: a lone number is a CID to call, and a port to wait on.
+fn vsock(args: &Args) -> Result<(Option<u32>, u32), Error> {
+    for (given, other) in [
+        (args.unixsock, "-U"),
+        (args.udp || args.sctp, "-u or --sctp"),
+        (!args.proxy.is_empty() || !args.proxy_type.is_empty(), "a proxy"),
+        (implies_tls(args) || args.starttls.is_some(), "TLS"),
+        (args.broker || args.chat, "--broker"),
+        (!args.hops.is_empty(), "-g"),
+        (args.smtp, "--smtp"),
+    ] {
+        if given {
+            return Err(usage(format!("--vsock and {other} do not go together")));
+        }
+    }
+    let port = |typed: &str| {
+        typed.parse::<u32>().ok().filter(|_| is_number(typed)).ok_or_else(|| {
+            usage(format!("{} is not a vsock port: they go up to 4294967295", quoted(typed)))
+        })
+    };
+    let cid = |typed: &str| {
+        typed.parse::<u32>().ok().filter(|cid| *cid > 0 && is_number(typed)).ok_or_else(|| {
+            usage(format!("{} is not a CID: they go from 1 to 4294967295", quoted(typed)))
+        })
+    };
+    if let Some(source) = &args.source {
+        cid(source)?;
+    }
+    match (args.operands.as_slice(), args.listen) {
+        ([], true) => Ok((None, u32::from(DEFAULT_PORT))),
+        ([], false) => Err(usage("--vsock needs the CID of a virtual machine")),
+        ([one], true) => Ok((None, port(one)?)),
+        ([one], false) => Ok((Some(cid(one)?), u32::from(DEFAULT_PORT))),
+        ([one, two], _) => Ok((Some(cid(one)?), port(two)?)),
+        _ => Err(usage("--vsock takes a CID and a port")),
+    }
+}
+
 /// What serves the peer instead of standard input and output.
 fn program(args: &Args) -> Result<Option<Program>, Error> {
     match (args.exec.as_slice(), args.sh_exec.as_slice(), args.lua_exec.as_slice()) {
@@ -529,8 +567,9 @@ fn connect_job(
     if args.unixsock && args.source_port.is_some() {
         return Err(usage("-U and -p do not go together: a Unix socket has no ports"));
     }
-    let place = place(args, None)?;
-    if place.host.is_none() && place.path.is_none() {
+    let vsock = if args.vsock { Some(vsock(args)?) } else { None };
+    let place = if args.vsock { Place::of(None, Some(1)) } else { place(args, None)? };
+    if place.host.is_none() && place.path.is_none() && vsock.is_none() {
         return Err(
             usage("there is no host to connect to").hint("ncat HOST PORT, or ncat -l PORT to wait")
         );
@@ -603,9 +642,10 @@ fn connect_job(
         report.story(format_args!("-s has no effect on a Unix stream socket"));
     }
     Ok(connect::Config {
-        target: match (place.path, place.host) {
-            (Some(path), _) => connect::Target::Unix(path),
-            (None, host) => {
+        target: match (place.path, place.host, vsock) {
+            (_, _, Some((cid, port))) => connect::Target::Vsock { cid: cid.unwrap_or(1), port },
+            (Some(path), ..) => connect::Target::Unix(path),
+            (None, host, None) => {
                 let host = host.map_or_else(String::new, |host| host.as_str().to_owned());
                 connect::Target::Tcp { host, port }
             }
@@ -907,7 +947,9 @@ fn listen_job(
         true => port(typed),
         false => Err(usage(format!("-p takes a port, not {}", quoted(typed)))),
     });
-    let place = place(args, option.transpose()?)?;
+    let vsock = if args.vsock { Some(vsock(args)?) } else { None };
+    let option = option.transpose()?;
+    let place = if args.vsock { Place::of(None, None) } else { place(args, option)? };
     if matches!(place.scheme, Some(Scheme::Smtp | Scheme::Submission | Scheme::Smtps)) {
         return Err(usage("a mail server is not there yet"));
     }
@@ -979,6 +1021,10 @@ fn listen_job(
             }),
         },
         place: match (place.path, host) {
+            _ if vsock.is_some() => {
+                let (cid, port) = vsock.unwrap_or((None, 0));
+                listen::Place::Vsock { cid, port }
+            }
             (Some(path), _) => listen::Place::Unix(path),
             (None, Some(host)) => {
                 listen::Place::Host { host, port: place.port.unwrap_or(default_port) }

@@ -51,6 +51,13 @@ pub enum Target {
     },
     /// A Unix stream socket.
     Unix(PathBuf),
+    /// Another virtual machine.
+    Vsock {
+        /// Which.
+        cid: u32,
+        /// Its port.
+        port: u32,
+    },
 }
 
 impl Target {
@@ -59,6 +66,7 @@ impl Target {
         match self {
             Target::Tcp { host, port } => with_port(host, *port),
             Target::Unix(path) => path.display().to_string(),
+            Target::Vsock { cid, port } => format!("{cid}:{port}"),
         }
     }
 }
@@ -330,6 +338,11 @@ impl Call<'_> {
                 self.report.story(format_args!("Connected to {}.", path.display()));
                 Ok(Called { endpoint, address: None, early: None })
             }
+            Target::Vsock { cid, port } => {
+                let endpoint = self.call_vsock(*cid, *port)?;
+                self.report.story(format_args!("Connected to {cid}:{port}."));
+                Ok(Called { endpoint, address: None, early: None })
+            }
             Target::Tcp { host, port } if !self.config.proxies.is_empty() => {
                 let called = via::call(self, host, *port)?;
                 self.dress(called, tls)
@@ -540,6 +553,27 @@ impl Call<'_> {
         let found = names::resolve(source, 0, self.config.family, self.config.numeric);
         let cannot = |why| Error::usage(format!("-s {source}: cannot find this address: {why}"));
         Ok(found.map_err(cannot)?.first().map(SocketAddr::ip))
+    }
+
+    fn call_vsock(&mut self, cid: u32, port: u32) -> Result<Endpoint, Error> {
+        let name = self.config.target.name();
+        let failed =
+            |e: io::Error| Error::network(format!("cannot connect to {name}: {}", words(&e)));
+        let from = self.config.source.as_ref().and_then(|source| source.parse().ok());
+        let source = (from, u32::from(self.config.source_port));
+        let mut endpoint = dial::vsock(cid, port, source).map_err(failed)?;
+        endpoint.register(self.reactor.registry(), TOKEN.into()).map_err(failed)?;
+        let until = self.limit.unwrap_or(self.reactor.now() + PATIENCE);
+        while !endpoint.is_through().map_err(failed)? {
+            if until <= self.reactor.now() {
+                let time = seconds(self.config.wait.unwrap_or(PATIENCE));
+                return Err(Error::network(format!(
+                    "cannot connect to {name}: no answer in {time}"
+                )));
+            }
+            self.sleep(until)?;
+        }
+        Ok(endpoint)
     }
 
     /// A Unix datagram socket: answers come to a socket file of ours.

@@ -46,6 +46,13 @@ pub enum Place {
     },
     /// On a Unix stream socket.
     Unix(PathBuf),
+    /// For other virtual machines.
+    Vsock {
+        /// On one CID of ours, or on all.
+        cid: Option<u32>,
+        /// On this port.
+        port: u32,
+    },
 }
 
 /// TLS as the called side.
@@ -161,6 +168,10 @@ fn bind(config: &Config) -> Result<Vec<Listener>, Error> {
         error.hint(hint)
     };
     match &config.place {
+        Place::Vsock { cid, port } => {
+            let name = format!("{}:{port}", cid.unwrap_or(u32::MAX));
+            Ok(vec![Listener::vsock(*cid, *port).map_err(|e| busy(name, e))?])
+        }
         Place::Unix(path) => {
             let listener = Listener::unix(config.protocol, path)
                 .map_err(|e| busy(path.display().to_string(), e))?;
@@ -207,6 +218,7 @@ fn tell(config: &Config, listeners: &[Listener], report: &Report) -> Result<(), 
         let kind = match (&config.place, config.protocol, &config.tls) {
             (Place::Unix(_), Protocol::Stream | Protocol::Sctp, _) => "unix",
             (Place::Unix(_), Protocol::Datagram, _) => "unix-dgram",
+            (Place::Vsock { .. }, ..) => "vsock",
             (_, Protocol::Stream, Some(_)) => "tls",
             (_, Protocol::Stream, None) => "tcp",
             (_, Protocol::Datagram, _) => "udp",

@@ -134,8 +134,7 @@ impl<'a> Guest<'a> {
     }
 
     fn serve(&mut self, endpoint: Endpoint, now: Instant) {
-        let around =
-            Surroundings { addresses: endpoint.addresses(), protocol: endpoint.protocol() };
+        let around = Surroundings { parts: endpoint.parts(), protocol: endpoint.protocol() };
         let Serving { program, manners, translation, .. } = self.serving;
         let tap = self.tap.take().unwrap_or_default();
         self.phase = match program.start(&around, !manners.send) {

@@ -1,12 +1,14 @@
 //! Listening sockets: one address or all of both families, streams and datagrams, and Unix.
 
 use super::endpoint::{Endpoint, Io};
-use mio::net::{TcpListener, UdpSocket, UnixDatagram, UnixListener};
+use mio::net::{TcpListener, UdpSocket, UnixDatagram, UnixListener, UnixStream};
+use mio::unix::SourceFd;
 use mio::{Interest, Registry, Token};
 use socket2::{Domain, SockAddr, Socket, Type};
 use std::fmt;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
@@ -30,6 +32,8 @@ pub enum Listener {
     Udp(UdpSocket, SocketAddr),
     /// A Unix datagram socket, likewise.
     UnixDatagram(UnixDatagram, SocketFile),
+    /// A socket for other virtual machines, and its CID and port.
+    Vsock(Socket, u32, u32),
 }
 
 /// What comes in at a listener.
@@ -187,6 +191,29 @@ impl Listener {
         }
     }
 
+    /// A port for other virtual machines, on one of our CIDs or on all.
+    ///
+    /// # Errors
+    /// Those of socket(2), bind(2) and listen(2): most machines have no such thing.
+    #[cfg(target_os = "linux")]
+    pub fn vsock(cid: Option<u32>, port: u32) -> io::Result<Self> {
+        let cid = cid.unwrap_or(libc::VMADDR_CID_ANY);
+        let socket = Socket::new(Domain::VSOCK, Type::STREAM, None)?;
+        socket.set_nonblocking(true)?;
+        socket.bind(&SockAddr::vsock(cid, port))?;
+        socket.listen(BACKLOG)?;
+        Ok(Listener::Vsock(socket, cid, port))
+    }
+
+    /// There are none here.
+    ///
+    /// # Errors
+    /// Always `Unsupported`.
+    #[cfg(not(target_os = "linux"))]
+    pub fn vsock(_: Option<u32>, _: u32) -> io::Result<Self> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
     /// Registers with the loop.
     ///
     /// # Errors
@@ -197,6 +224,9 @@ impl Listener {
             Listener::Unix(l, _) => registry.register(l, token, Interest::READABLE),
             Listener::Udp(s, _) => registry.register(s, token, Interest::READABLE),
             Listener::UnixDatagram(s, _) => registry.register(s, token, Interest::READABLE),
+            Listener::Vsock(s, ..) => {
+                registry.register(&mut SourceFd(&s.as_raw_fd()), token, Interest::READABLE)
+            }
         }
     }
 
@@ -208,6 +238,11 @@ impl Listener {
     pub fn accept(&mut self) -> io::Result<Option<Arrival>> {
         loop {
             let accepted = match self {
+                Listener::Vsock(s, ..) => s.accept().and_then(|(stream, from)| {
+                    stream.set_nonblocking(true)?;
+                    let (cid, port) = vsock_parts(&from);
+                    Ok(Arrival::Caller(vsock_endpoint(stream), Caller::Vsock(cid, port)))
+                }),
                 Listener::Tcp(l, _) => l.accept().map(|(stream, address)| {
                     let _ = stream.set_nodelay(true);
                     Arrival::Caller(Endpoint::new(Io::Tcp(stream)), Caller::Inet(address))
@@ -275,7 +310,7 @@ impl Listener {
                 let caller = Caller::Unix(path.filter(|_| answered));
                 Ok(Some((Endpoint::new(Io::UnixDatagram(socket)), caller)))
             }
-            Listener::Tcp(..) | Listener::Unix(..) => Ok(None),
+            Listener::Tcp(..) | Listener::Unix(..) | Listener::Vsock(..) => Ok(None),
         }
     }
 
@@ -308,9 +343,26 @@ impl Listener {
     pub fn port(&self) -> Option<u16> {
         match self {
             Listener::Tcp(_, address) | Listener::Udp(_, address) => Some(address.port()),
-            Listener::Unix(..) | Listener::UnixDatagram(..) => None,
+            Listener::Unix(..) | Listener::UnixDatagram(..) | Listener::Vsock(..) => None,
         }
     }
+}
+
+/// A stream between virtual machines. It is driven like a Unix stream, of which it differs in
+/// its address only.
+pub(super) fn vsock_endpoint(socket: Socket) -> Endpoint {
+    let fd = std::os::fd::OwnedFd::from(socket);
+    Endpoint::new(Io::Unix(UnixStream::from_std(std::os::unix::net::UnixStream::from(fd))))
+}
+
+#[cfg(target_os = "linux")]
+fn vsock_parts(address: &SockAddr) -> (u32, u32) {
+    address.as_vsock_address().unwrap_or((0, 0))
+}
+
+#[cfg(not(target_os = "linux"))]
+fn vsock_parts(_: &SockAddr) -> (u32, u32) {
+    (0, 0)
 }
 
 impl fmt::Display for Listener {
@@ -318,6 +370,7 @@ impl fmt::Display for Listener {
         match self {
             Listener::Tcp(_, address) | Listener::Udp(_, address) => address.fmt(f),
             Listener::Unix(_, file) | Listener::UnixDatagram(_, file) => file.path.display().fmt(f),
+            Listener::Vsock(_, cid, port) => write!(f, "{cid}:{port}"),
         }
     }
 }
@@ -329,6 +382,8 @@ pub enum Caller {
     Inet(SocketAddr),
     /// Over a Unix socket; most callers have no name there.
     Unix(Option<PathBuf>),
+    /// From another virtual machine: its CID and port.
+    Vsock(u32, u32),
 }
 
 impl Caller {
@@ -336,7 +391,7 @@ impl Caller {
     pub fn ip(&self) -> Option<std::net::IpAddr> {
         match self {
             Caller::Inet(address) => Some(address.ip()),
-            Caller::Unix(_) => None,
+            Caller::Unix(_) | Caller::Vsock(..) => None,
         }
     }
 }
@@ -347,6 +402,7 @@ impl fmt::Display for Caller {
             Caller::Inet(address) => address.fmt(f),
             Caller::Unix(Some(path)) => path.display().fmt(f),
             Caller::Unix(None) => f.write_str("(unnamed socket)"),
+            Caller::Vsock(cid, port) => write!(f, "{cid}:{port}"),
         }
     }
 }

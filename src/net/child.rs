@@ -8,7 +8,6 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use std::ffi::OsStr;
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::PathBuf;
@@ -80,8 +79,8 @@ impl fmt::Display for Program {
 /// What a command is told about its conversation, in its environment.
 #[derive(Debug, Clone)]
 pub struct Surroundings {
-    /// Our end and the peer's, if they are addresses.
-    pub addresses: Option<(SocketAddr, SocketAddr)>,
+    /// Our end and the peer's: address and port.
+    pub parts: [(String, String); 2],
     /// `TCP`, `UDP` or `SCTP`.
     pub protocol: &'static str,
 }
@@ -89,12 +88,7 @@ pub struct Surroundings {
 impl Surroundings {
     fn tell(&self, command: &mut Command) {
         // Addresses are numbers: nothing that a peer could choose gets into an environment.
-        let parts = |address: SocketAddr| (address.ip().to_string(), address.port().to_string());
-        let unix = || ("localhost".to_owned(), String::new());
-        let (local, remote) = match self.addresses {
-            Some((local, remote)) => (parts(local), parts(remote)),
-            None => (unix(), unix()),
-        };
+        let [local, remote] = &self.parts;
         for (name, value) in [
             ("NCAT_REMOTE_ADDR", remote.0.as_str()),
             ("NCAT_REMOTE_PORT", &remote.1),

@@ -301,6 +301,34 @@ pub fn unix_datagram(path: &Path, source: &Path) -> io::Result<(Endpoint, Socket
     Ok((Endpoint::new(Io::UnixDatagram(socket)), file))
 }
 
+/// Begins a call to another virtual machine; it is through when [`vsock_state`] says so.
+///
+/// # Errors
+/// Those of socket(2), bind(2) and connect(2).
+#[cfg(target_os = "linux")]
+pub fn vsock(cid: u32, port: u32, source: (Option<u32>, u32)) -> io::Result<Endpoint> {
+    let socket = Socket::new(Domain::VSOCK, Type::STREAM, None)?;
+    socket.set_nonblocking(true)?;
+    if source != (None, 0) {
+        let any = |port| if port == 0 { libc::VMADDR_PORT_ANY } else { port };
+        let from = source.0.unwrap_or(libc::VMADDR_CID_ANY);
+        socket.bind(&SockAddr::vsock(from, any(source.1)))?;
+    }
+    match socket.connect(&SockAddr::vsock(cid, port)) {
+        Err(e) if e.raw_os_error() != Some(libc::EINPROGRESS) => Err(e),
+        Ok(()) | Err(_) => Ok(bind::vsock_endpoint(socket)),
+    }
+}
+
+/// There are none here.
+///
+/// # Errors
+/// Always `Unsupported`.
+#[cfg(not(target_os = "linux"))]
+pub fn vsock(_: u32, _: u32, _: (Option<u32>, u32)) -> io::Result<Endpoint> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
 /// Calls a Unix stream socket. That succeeds or fails at once.
 ///
 /// # Errors

@@ -274,6 +274,37 @@ impl Endpoint {
         }
     }
 
+    /// Our address and the peer's in the parts that a command is told: address and port.
+    pub fn parts(&self) -> [(String, String); 2] {
+        if let Some((local, remote)) = self.addresses() {
+            return [local, remote].map(|a| (a.ip().to_string(), a.port().to_string()));
+        }
+        #[cfg(target_os = "linux")]
+        if let Io::Unix(s) = &self.io {
+            let socket = socket2::SockRef::from(s);
+            let vsock = |address: io::Result<socket2::SockAddr>| address.ok()?.as_vsock_address();
+            if let (Some(local), Some(remote)) =
+                (vsock(socket.local_addr()), vsock(socket.peer_addr()))
+            {
+                return [local, remote].map(|(cid, port)| (cid.to_string(), port.to_string()));
+            }
+        }
+        [(); 2].map(|()| ("localhost".to_owned(), String::new()))
+    }
+
+    /// Is a call that was begun through?
+    ///
+    /// # Errors
+    /// Why it failed.
+    pub fn is_through(&self) -> io::Result<bool> {
+        let Io::Unix(s) = &self.io else { return Ok(true) };
+        let socket = socket2::SockRef::from(s);
+        if let Some(e) = socket.take_error()? {
+            return Err(e);
+        }
+        Ok(socket.peer_addr().is_ok())
+    }
+
     /// What goes in `NCAT_PROTO`.
     pub fn protocol(&self) -> &'static str {
         match &self.io {
