@@ -375,7 +375,13 @@ impl<M: Machine> Dialogue<M> {
         };
         self.up_silent = up_empty && matches!(otherwise, Outcome::Waiting);
         self.driven = Some(now);
-        if down_done && let Some(trouble) = self.trouble.take() {
+        // As in a relay: a cut stream is no reason not to send the rest of ours.
+        let goes_on = self.patience.manners().peer_end == PeerEnd::KeepSending;
+        let waits = goes_on && !facts.up_done && matches!(self.trouble, Some(Trouble::Cut));
+        if down_done
+            && !waits
+            && let Some(trouble) = self.trouble.take()
+        {
             return Err(trouble);
         }
         match self.patience.judge(now, facts)? {

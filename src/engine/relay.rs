@@ -206,7 +206,11 @@ impl Conversation for Relay {
         self.up_silent = facts.up_silent;
         self.busy = up == Turn::More || down == Turn::More;
         self.driven = Some(now);
+        // A stream that was cut is no reason not to send the rest of ours, if that was wanted.
+        let goes_on = self.patience.manners().peer_end == PeerEnd::KeepSending;
+        let waits = goes_on && !facts.up_done && matches!(self.trouble, Some(Trouble::Cut));
         if facts.down_done
+            && !waits
             && let Some(trouble) = self.trouble.take()
         {
             return Err(trouble);

@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 pub(super) const SIGNALS: usize = 1 << 16;
 
 /// How long accepting pauses when we are out of descriptors, if nobody leaves before.
-const PAUSE: Duration = Duration::from_millis(250);
+pub(super) const PAUSE: Duration = Duration::from_millis(250);
 
 /// Who may call, as it was written: `--allow`, `--deny` and their files.
 #[derive(Debug, Clone, Default)]

@@ -1,6 +1,6 @@
 //! Waiting for callers: one, or with `-k` many at once.
 
-use super::door::{AccessLists, Door, Hall, SIGNALS, complain, deny, dress, not_allowed};
+use super::door::{AccessLists, Door, Hall, PAUSE, SIGNALS, complain, deny, dress, not_allowed};
 use super::proxy::{self, Proxying, Shop};
 use super::serve::{self, Guests, Serving, Visitor};
 use super::talk::{self, Peer, Role, Session};
@@ -344,6 +344,7 @@ impl<'a> Server<'a> {
     fn first_caller(&mut self, mut listeners: Vec<Listener>) -> Result<First, Error> {
         let cannot =
             |e: io::Error| Error::machine(format!("cannot accept a caller: {}", words(&e)));
+        let (mut pause, mut warned) = (None, false);
         loop {
             for i in 0..listeners.len() {
                 if listeners[i].is_datagram() {
@@ -352,14 +353,26 @@ impl<'a> Server<'a> {
                         let listener = Some(listeners.swap_remove(i));
                         return Ok(First::Called(endpoint, caller, listener));
                     }
-                } else if let Some(Arrival::Caller(endpoint, caller)) =
-                    listeners[i].accept().map_err(cannot)?
-                {
+                    continue;
+                }
+                match listeners[i].accept() {
                     // The others are refused from here on: the listeners are closed.
-                    return Ok(First::Called(endpoint, caller, None));
+                    Ok(Some(Arrival::Caller(endpoint, caller))) => {
+                        return Ok(First::Called(endpoint, caller, None));
+                    }
+                    Ok(Some(Arrival::Datagram(..)) | None) => {}
+                    // Out of descriptors: somebody else may give some back.
+                    Err(e) => {
+                        pause = Some(self.reactor.now() + PAUSE);
+                        if !std::mem::replace(&mut warned, true) {
+                            let why = words(&e);
+                            self.report
+                                .warning(format_args!("cannot accept more callers for now: {why}"));
+                        }
+                    }
                 }
             }
-            self.sleep(None)?;
+            self.sleep(pause.take())?;
             if let Some(signal) = self.signals.arrived() {
                 return Ok(First::Nobody(Exit::signal(signal)));
             }
@@ -461,13 +474,12 @@ impl<'a> Server<'a> {
                 Ok(status) => status,
                 Err(trouble) => {
                     let nobody = Peer { name: "the callers", role: Role::Server };
-                    return talk::explain(trouble, nobody);
+                    return talk::with_log(talk::explain(trouble, nobody), room.tap(), self.report);
                 }
             };
             if status == Status::Finished {
-                talk::log_is_whole(room.tap())?;
                 talk::report_totals(self.report, room.totals(), start, now);
-                return Ok(Exit::DONE);
+                return talk::with_log(Ok(Exit::DONE), room.tap(), self.report);
             }
             let until = [room.deadline(), room.next_sweep(now), door.deadline(now)];
             let until = until.into_iter().flatten().min();
@@ -483,7 +495,8 @@ impl<'a> Server<'a> {
                 }
             })?;
             if let Some(signal) = self.signal(&mut door) {
-                return Ok(Exit::signal(signal));
+                let exit = Ok(Exit::signal(signal));
+                return talk::with_log(exit, room.tap(), self.report);
             }
         }
     }

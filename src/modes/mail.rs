@@ -171,9 +171,11 @@ pub fn run(scene: Scene<'_>, link: Link, config: Config, tap: Tap) -> Result<Exi
         }
         other => other,
     };
-    let exit = talk::finish(reactor, None, result, endpoint, peer)?;
-    talk::log_is_whole(&tap)?;
-    talk::report_totals(report, totals, start, reactor.now());
+    let result = talk::finish(reactor, None, result, endpoint, peer);
+    if result.is_ok() {
+        talk::report_totals(report, totals, start, reactor.now());
+    }
+    let exit = talk::with_log(result, &tap, report)?;
     if exit != Exit::DONE || config.exit_zero {
         return Ok(exit);
     }

@@ -269,16 +269,14 @@ pub(super) fn one(
     if guest.dismiss() {
         wait_while(reactor, || guest.runs())?;
     }
-    if let Some(tap) = &guest.tap {
-        talk::log_is_whole(tap)?;
-    }
-    match result {
+    let result = match result {
         Ok(()) => {
             talk::report_totals(report, guest.totals(), start, reactor.now());
             Ok(Exit::DONE)
         }
         Err(trouble) => talk::explain(trouble, peer),
-    }
+    };
+    talk::with_log(result, guest.tap.as_ref().unwrap_or(&Tap::default()), report)
 }
 
 /// Commands have been asked to end: gives them a moment. What is left is made to end by its drop.

@@ -192,13 +192,11 @@ pub fn run(
     if plain && looks_like_tls(&first) {
         hint_at_tls(peer.role, report);
     }
-    let exit = finish(reactor, signals, result, endpoint, peer)?;
-    if exit != Exit::DONE {
-        return Ok(exit);
+    let result = finish(reactor, signals, result, endpoint, peer);
+    if let Ok(Exit::DONE) = result {
+        report_totals(report, totals, start, reactor.now());
     }
-    log_is_whole(&tap)?;
-    report_totals(report, totals, start, reactor.now());
-    Ok(exit)
+    with_log(result, &tap, report)
 }
 
 /// How a conversation ended, what it moved, the peer's first bytes, and what is left of it.
@@ -251,15 +249,20 @@ pub fn report_totals(report: &Report, (sent, received): (u64, u64), start: Insta
         .story(format_args!("{sent} bytes sent, {received} bytes received in {time:.2} seconds."));
 }
 
-/// A log that is not whole is a failure, told when everything else is done.
+/// A log that is not whole is a failure, told when everything else is done; where there is another
+/// one that decides the exit status, it is told beside it.
 ///
 /// # Errors
-/// The log's.
-pub fn log_is_whole(tap: &Tap) -> Result<(), Error> {
-    match tap.failure() {
-        None => Ok(()),
-        Some((file, e)) => {
-            Err(Error::machine(format!("the log {} is not complete: {}", file.display(), words(e))))
+/// The other failure, or the log's.
+pub fn with_log(result: Result<Exit, Error>, tap: &Tap, report: &Report) -> Result<Exit, Error> {
+    let Some((file, e)) = tap.failure() else { return result };
+    let file = file.display();
+    let error = Error::machine(format!("the log {file} is not complete: {}", words(e)));
+    match result {
+        Ok(Exit::DONE) => Err(error),
+        other => {
+            report.error(&error);
+            other
         }
     }
 }

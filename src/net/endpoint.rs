@@ -235,6 +235,8 @@ impl Endpoint {
         if let Io::Unix(s) = &self.io {
             // A peer that is gone needs no such care.
             let _ = s.shutdown(Shutdown::Read);
+            // From now on reading never blocks: it gives what is left, then the end.
+            self.ready.rx = true;
         }
     }
 
