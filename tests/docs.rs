@@ -4,11 +4,12 @@ mod tool;
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use tool::{NCAT, Output, have, run, run_other, start_command};
 
 /// Options that work and that the help leaves out.
-const HIDDEN: &[&str] = &["--test", "--completions"];
+const HIDDEN: &[&str] = &["--test", "--completions", "--talk"];
 
 /// The manual page.
 const MANUAL: &str = "man/ncat.1";
@@ -24,7 +25,7 @@ struct Entry {
 #[test]
 fn the_manual_page_has_the_options_of_the_help_in_the_same_groups_and_order() {
     let (help, manual) = (options_of_help(), options_of_manual());
-    assert!(help.len() > 40, "the help has few options: {help:#?}");
+    assert!(help.len() > 60, "the help has few options: {help:#?}");
     for (in_help, in_manual) in help.iter().zip(&manual) {
         assert_eq!(in_help, in_manual, "left: --help, right: {MANUAL}");
     }
@@ -47,6 +48,27 @@ fn the_manual_page_mentions_hidden_options_and_no_option_that_does_not_exist() {
         assert!(mentioned.contains(*hidden), "{MANUAL} says nothing of {hidden}");
         assert!(!options_of_help().iter().any(|o| o.names.iter().any(|n| n == hidden)));
     }
+}
+
+#[test]
+fn the_manual_page_has_every_variable_of_the_environment_that_the_source_names() {
+    let manual = read(MANUAL);
+    let told: BTreeSet<&str> = manual
+        .lines()
+        .filter_map(|line| line.split_once("Ev ").map(|(_, names)| names))
+        .flat_map(|names| names.split([' ', ',']))
+        .collect();
+    let mut seen = 0;
+    for file in sources(Path::new("src")) {
+        for (number, line) in lines(&read(file.to_str().unwrap())) {
+            for name in variables(line) {
+                let file = file.display();
+                assert!(told.contains(name), "{file}:{number}: {MANUAL} has no {name}");
+                seen += 1;
+            }
+        }
+    }
+    assert!(seen > 8, "only {seen} variables were found in the source");
 }
 
 #[test]
@@ -170,6 +192,27 @@ fn said(output: Output) -> String {
 #[track_caller]
 fn read(file: &str) -> String {
     fs::read_to_string(file).unwrap_or_else(|e| panic!("{file}: {e}"))
+}
+
+/// The files of the source.
+fn sources(dir: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
+    let (dirs, files): (Vec<_>, Vec<_>) = entries.partition(|path| path.is_dir());
+    files.into_iter().chain(dirs.iter().flat_map(|dir| sources(dir))).collect()
+}
+
+/// The variables of the environment in a line of the source: ours wherever they stand between
+/// quotes, others where they are asked for.
+fn variables(line: &str) -> Vec<&str> {
+    let asked = |before: &str| before.ends_with("var_os(") || before.ends_with("is_set(");
+    let pieces: Vec<&str> = line.split('"').collect();
+    let quoted = pieces.chunks_exact(2).map(|pair| (pair[0], pair[1]));
+    let is_name =
+        |name: &str| !name.is_empty() && name.bytes().all(|b| b.is_ascii_uppercase() || b == b'_');
+    quoted
+        .filter(|(before, name)| is_name(name) && (name.starts_with("NCAT_") || asked(before)))
+        .map(|(_, name)| name)
+        .collect()
 }
 
 /// Lines with their numbers.

@@ -34,6 +34,10 @@ const TESTED: &[&str] = &[
     "smtp-lesson",
     "smtp-login",
     "unix",
+    "exec",
+    "udp",
+    "chat",
+    "proxy",
 ];
 
 #[test]
@@ -227,6 +231,90 @@ fn a_service_behind_a_unix_socket_answers() {
     assert_eq!(heard.recv_timeout(DEADLINE).unwrap(), "PING\r\n");
 }
 
+#[test]
+fn callers_run_a_command_that_knows_where_they_call_from() {
+    let mut recipe = recipe("exec");
+    recipe.put(" -lk ", " -lkv ");
+    recipe.put("' 9000", "' 0");
+    let server = recipe.start(0);
+    recipe.put("127.0.0.1 9000", &format!("127.0.0.1 {}", server.port()));
+    for _ in 0..2 {
+        let output = recipe.start(1).finish().expect_code(0);
+        let output = output.expect_stdout("127.0.0.1 asks:\nHELLO\n");
+        assert_eq!(output.stderr, "");
+    }
+    server.signal("TERM");
+    // The shell ends by the signal that ends ncat.
+    let output = server.finish().expect_code(143).expect_stdout("");
+    assert!(!output.stderr.contains("cannot"), "{}", output.stderr);
+}
+
+#[test]
+fn a_datagram_is_answered() {
+    let mut recipe = recipe("udp");
+    recipe.put(" -luk -e /bin/cat 9000", " -lukv -e /bin/cat 0");
+    let server = recipe.start(0);
+    recipe.put("localhost 9000", &format!("localhost {}", server.port()));
+    // The machine of a test may be busy.
+    recipe.put("-q 2s", "-q 30s");
+    for _ in 0..2 {
+        let output = recipe.start(1).finish().expect_code(0).expect_stdout("ping\n");
+        assert_eq!(output.stderr, "");
+    }
+    server.signal("TERM");
+    server.finish().expect_code(143).expect_stdout("");
+}
+
+#[test]
+fn guests_of_a_chat_room_know_who_speaks_and_who_leaves() {
+    let mut recipe = recipe("chat");
+    recipe.put(" --chat 9000", " --chat -v 0");
+    let host = recipe.start(0);
+    recipe.put("host.example 9000", &format!("localhost {}", host.port()));
+    let mut ann = recipe.start(1);
+    ann.wait_stdout("<announce> already connected: nobody.\n");
+    let bob = recipe.start(1);
+    bob.wait_stdout(" as <user1>.\n");
+    ann.send("hello\n");
+    bob.wait_stdout("<user1> hello\n");
+    // Nobody hears his own words.
+    bob.finish().expect_code(0);
+    ann.wait_stdout("<announce> <user2> is disconnected.\n");
+    let output = ann.finish().expect_code(0);
+    assert!(!output.text().contains("hello"), "{}", output.text());
+    host.signal("TERM");
+    host.finish().expect_code(143).expect_stdout("");
+}
+
+#[test]
+fn curl_and_ncat_go_through_the_proxy() {
+    if !have("curl") {
+        return;
+    }
+    let mut recipe = recipe("proxy");
+    recipe.put("socks5 1080", "socks5 -v 0");
+    let proxy = recipe.start(0);
+    recipe.put("localhost:1080", &format!("localhost:{}", proxy.port()));
+    let (address, by_curl) = web("HTTP/1.0 200 OK\r\n\r\nfor curl\n");
+    recipe.put("http://example.org/", &format!("http://localhost:{}/", address.port()));
+    recipe.put("curl ", "curl -sS --noproxy '' --max-time 30 ");
+    let output = recipe.start(1).finish().expect_code(0).expect_stdout("for curl\n");
+    assert_eq!(output.stderr, "");
+    assert!(by_curl.recv_timeout(DEADLINE).unwrap().starts_with("GET / HTTP/1.1\r\n"));
+
+    let page = "HTTP/1.0 200 OK\r\n\r\nfor ncat\n";
+    let (address, by_ncat) = web(page);
+    recipe.put("example.org 80", &format!("localhost {}", address.port()));
+    let output = recipe.start(2).finish().expect_code(0).expect_stdout(page);
+    assert_eq!(output.stderr, "");
+    assert_eq!(by_ncat.recv_timeout(DEADLINE).unwrap(), "GET / HTTP/1.0\r\n\r\n");
+
+    proxy.signal("TERM");
+    let output = proxy.finish().expect_code(143).expect_stdout("");
+    // Both went through it.
+    assert_eq!(output.stderr.matches(" asks for localhost:").count(), 2, "{}", output.stderr);
+}
+
 /// Name and text of each recipe, in order.
 fn recipes() -> Vec<(String, String)> {
     let readme = std::fs::read_to_string("README.md").unwrap();
@@ -291,7 +379,8 @@ impl Recipe {
         let path = format!("{}:{path}", self.dir.path().join("bin").display());
         let mut command = Command::new("bash");
         command.args(["-e", "-o", "pipefail", "-c", &self.parts[part]]);
-        command.current_dir(&self.dir).env("PATH", path).process_group(0);
+        command.current_dir(&self.dir).env("PATH", path).env_remove("NCAT_PROXY_AUTH");
+        command.process_group(0);
         Terminal::new(start_command(command))
     }
 

@@ -1,5 +1,8 @@
 //! The options, one struct. No behaviour: what they mean together is decided in `resolve`.
 
+// These comments are the help text: what is in brackets there is a default, not a link.
+#![allow(rustdoc::broken_intra_doc_links)]
+
 use clap::{ArgAction, Parser};
 use std::path::PathBuf;
 

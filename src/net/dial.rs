@@ -301,7 +301,8 @@ pub fn unix_datagram(path: &Path, source: &Path) -> io::Result<(Endpoint, Socket
     Ok((Endpoint::new(Io::UnixDatagram(socket)), file))
 }
 
-/// Begins a call to another virtual machine; it is through when [`vsock_state`] says so.
+/// Begins a call to another virtual machine; it is through when
+/// [`Endpoint::is_through`] says so.
 ///
 /// # Errors
 /// Those of socket(2), bind(2) and connect(2).
