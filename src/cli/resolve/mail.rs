@@ -1,0 +1,156 @@
+//! The options of a helped mail session, and whose password it is.
+
+use super::place::{quoted, usage};
+use crate::cli::args::Args;
+use crate::cli::{Environment, text};
+use crate::error::{Error, words};
+use crate::modes::mail;
+use crate::proto::content::Style;
+use crate::proto::sasl::Secret;
+use crate::proto::smtp::session::Pace;
+use crate::report::Report;
+use std::io::{IsTerminal, stderr};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+/// Who logs in, and where the password is.
+pub(super) fn login(
+    args: &Args,
+    environment: &Environment,
+    url_user: Option<&str>,
+    report: &Report,
+) -> Result<Option<mail::Login>, Error> {
+    let (user, typed) = match (args.auth.as_deref(), url_user) {
+        (None, None) if args.auth_file.is_some() => {
+            return Err(usage("--auth-file needs to know the user").hint("--auth USER"));
+        }
+        (None, None) => return Ok(None),
+        (None, Some(user)) => (user.to_owned(), None),
+        (Some(_), Some(_)) => {
+            return Err(usage("the user is given twice: in the URL, and with --auth"));
+        }
+        (Some(auth), None) => match auth.split_once(':') {
+            Some((user, password)) => (user.to_owned(), Some(password.to_owned())),
+            None => (auth.to_owned(), None),
+        },
+    };
+    if user.is_empty() || user.chars().any(char::is_control) {
+        return Err(usage(
+            "--auth takes USER or USER:PASS, and the user is missing or has a control character",
+        ));
+    }
+    let password = if let Some(password) = typed {
+        report.warning(format_args!(
+            "a password on the command line shows in the list of processes: \
+             NCAT_AUTH or --auth-file keep it to yourself"
+        ));
+        mail::Password::Known(Secret::new(password))
+    } else if let Some(file) = &args.auth_file {
+        mail::Password::Known(password_file(file)?)
+    } else if let Some(value) = &environment.auth {
+        let value = text(value)?;
+        let prefix = format!("{user}:");
+        let password = value.strip_prefix(&prefix).unwrap_or(value);
+        mail::Password::Known(Secret::new(password))
+    } else {
+        mail::Password::Ask
+    };
+    Ok(Some(mail::Login { user, password }))
+}
+
+pub(super) fn password_file(file: &Path) -> Result<Secret, Error> {
+    let shown = file.display();
+    let cannot = |e: std::io::Error| {
+        Error::machine(format!("cannot read --auth-file {shown}: {}", words(&e)))
+    };
+    let mode = std::fs::metadata(file).map_err(cannot)?.permissions().mode();
+    if mode & 0o077 != 0 {
+        return Err(Error::machine(format!(
+            "--auth-file {shown} can be read by others (mode {:04o})",
+            mode & 0o7777
+        ))
+        .hint(format!("chmod 600 {shown}")));
+    }
+    let all = std::fs::read(file).map_err(cannot)?;
+    let line = all.split(|&b| b == b'\n').next().unwrap_or_default();
+    let line = line.strip_suffix(b"\r").unwrap_or(line);
+    if line.is_empty() {
+        return Err(Error::machine(format!(
+            "--auth-file {shown} has no password in its first line"
+        )));
+    }
+    Ok(Secret::new(line))
+}
+
+pub(super) fn mail_config(
+    args: &Args,
+    starttls: bool,
+    login: Option<mail::Login>,
+    report: &Report,
+) -> Result<mail::Config, Error> {
+    for (given, option) in [(args.send_only, "--send-only"), (args.recv_only, "--recv-only")] {
+        if given && args.smtp {
+            return Err(usage(format!(
+                "{option} and --smtp do not go together: a dialogue needs both"
+            )));
+        }
+    }
+    let pace = match (args.no_wait, args.pipelining) {
+        (true, true) => {
+            return Err(usage(
+                "--no-wait and --pipelining do not go together: one asks the server, one does not",
+            ));
+        }
+        (true, false) => Some(Pace::AtOnce),
+        (false, true) => Some(Pace::Grouped),
+        (false, false) => None,
+    };
+    let helo = args.helo.clone().unwrap_or_else(host_name);
+    if helo.is_empty() || helo.chars().any(|c| c.is_control() || c.is_whitespace()) {
+        return Err(usage(format!("--helo takes a host name, not {}", quoted(&helo))));
+    }
+    Ok(mail::Config {
+        helo,
+        starttls,
+        login,
+        verify: args.ssl_verify || !args.ssl_pin.is_empty(),
+        pace,
+        content: Style { dot_stuff: args.dot_stuff, raw: args.raw },
+        explain: args.explain || report.is_telling() && stderr().is_terminal(),
+        exit_zero: args.exit_zero,
+        upgrade_only: false,
+    })
+}
+
+/// This machine's name, as good as it knows it.
+pub(super) fn host_name() -> String {
+    let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    if name.is_empty() { "localhost".to_owned() } else { name }
+}
+
+pub(super) fn only_with_smtp(args: &Args) -> Result<(), Error> {
+    let by_url = args.operands.first().is_some_and(|target| {
+        ["smtp://", "smtps://", "submission://", "submissions://"]
+            .iter()
+            .any(|scheme| target.to_ascii_lowercase().starts_with(scheme))
+    });
+    if args.smtp || by_url {
+        return Ok(());
+    }
+    for (given, option) in [
+        (args.auth.is_some(), "--auth"),
+        (args.auth_file.is_some(), "--auth-file"),
+        (args.helo.is_some() && args.starttls.is_none(), "--helo"),
+        (args.explain, "--explain"),
+        (args.no_wait, "--no-wait"),
+        (args.pipelining, "--pipelining"),
+        (args.dot_stuff, "--dot-stuff"),
+        (args.raw, "--raw"),
+        (args.exit_zero, "--exit-zero"),
+    ] {
+        if given {
+            return Err(usage(format!("{option} goes with --smtp: it is about a mail session")));
+        }
+    }
+    Ok(())
+}

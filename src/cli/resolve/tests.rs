@@ -1,0 +1,164 @@
+//! What is understood, what is refused, and with which words.
+
+use crate::cli::{Asked, Environment, parse};
+use crate::modes::Job;
+use std::ffi::OsString;
+
+fn job(line: &str) -> Result<Job, String> {
+    let words = std::iter::once("ncat").chain(line.split_whitespace()).map(OsString::from);
+    match parse(words, &Environment::default()) {
+        Ok(Asked::Job(job, _)) => Ok(*job),
+        Ok(other) => panic!("{line}: {other:?}"),
+        Err(error) => {
+            assert_eq!(error.exit().0, 2, "{error}");
+            Err(error.to_string())
+        }
+    }
+}
+
+fn shown(line: &str) -> String {
+    job(line).map_or_else(|e| panic!("{line}: {e}"), |job| format!("{job:?}"))
+}
+
+#[test]
+fn options_stand_anywhere_and_bundle_and_shorten() {
+    for (line, part) in [
+        ("host 25", "Tcp { host: \"host\", port: 25 }"),
+        ("host -n 25", "numeric: true"),
+        ("-nzvp80 host 25", "source_port: 80"),
+        ("host:smtp", "port: 25 }"),
+        ("[::1]:25", "host: \"::1\", port: 25"),
+        ("::1", "host: \"::1\", port: 31337"),
+        ("-- host 25", "port: 25"),
+        ("-w 500ms host", "wait: Some(500ms)"),
+        ("-w1.5 host", "wait: Some(1.5s)"),
+        ("--wait=2 host", "wait: Some(2s)"),
+        ("--wai 2 host", "wait: Some(2s)"),
+        ("--send-o host 1", "receive: Discard"),
+        ("-4 -6 host 1", "family: V6"),
+        ("-6 -4 host 1", "family: V4"),
+        ("-p 1 -p 2 host 1", "source_port: 2"),
+        ("-q 1 host 1", "user_end: After(1s)"),
+        ("-q -1 host 1", "user_end: Wait"),
+        ("-q -1 --send-only host 1", "user_end: Leave"),
+        ("2130706433 9", "host: \"2130706433\", port: 9"),
+        ("--tls host 1", "verify: Tell"),
+        ("--tls-verify host 1", "verify: Must"),
+        ("--ssl-trustfile f host 1", "verify: Must"),
+        ("--ssl-insecure host 1", "verify: Skip"),
+        ("-U /run/x", "Unix(\"/run/x\")"),
+        ("unix:/run/x", "Unix(\"/run/x\")"),
+        ("tls://host:1", "tls_later: false"),
+        ("--smtp host", "port: 25 }"),
+        ("--smtp host:465", "tls_later: false"),
+        ("smtps://host", "port: 465 }"),
+        ("submission://host", "starttls: true"),
+        ("--smtp host:587", "starttls: true"),
+        ("--smtp --ssl host:587", "starttls: false"),
+        ("--smtp --ssl-trustfile f host", "tls_later: true"),
+        ("--starttls=smtp host:25", "upgrade_only: true"),
+    ] {
+        let text = shown(line);
+        assert!(text.contains(part), "{line}: {part}\n{text}");
+    }
+}
+
+#[test]
+fn listening_takes_a_port_an_address_or_both() {
+    for (line, part) in [
+        ("-l", "Everywhere(31337)"),
+        ("-l 8080", "Everywhere(8080)"),
+        ("-l -p 8080", "Everywhere(8080)"),
+        ("-l :8080", "Everywhere(8080)"),
+        ("-l 0", "Everywhere(0)"),
+        ("-l localhost", "Host { host: \"localhost\", port: 31337 }"),
+        ("-l localhost 80", "Host { host: \"localhost\", port: 80 }"),
+        ("-l localhost:80", "Host { host: \"localhost\", port: 80 }"),
+        ("-l -p 80 1", "Host { host: \"1\", port: 80 }"),
+        ("-l unix:/x", "Unix(\"/x\")"),
+        ("-lk -m 5 1", "most: 5"),
+        ("-l --ssl 1", "tls: Some("),
+    ] {
+        let text = shown(line);
+        assert!(text.contains(part), "{line}: {part}\n{text}");
+    }
+}
+
+#[test]
+fn what_does_not_go_together_is_refused_with_a_reason() {
+    for (line, part) in [
+        ("", "no host"),
+        ("80", "of which host"),
+        ("host 0", "port 0"),
+        ("host 65536", "65535"),
+        ("host -1", "not an option"),
+        ("host 80x", "neither a port nor a service"),
+        ("host:", "missing behind the colon"),
+        ("host:1 2", "more than once"),
+        ("a b c", "3 operands"),
+        ("-l 123456", "65535"),
+        ("-l -p 1 host 2", "more than once"),
+        ("-l -z 1", "-z and -l"),
+        ("-l -s 1.2.3.4 1", "-s and -l"),
+        ("-U", "path"),
+        ("-U /x 1", "do not go together"),
+        ("-U /x --ssl", "not supported"),
+        ("-U /x -p 1", "no ports"),
+        ("-l -m abc -k 1", "-m takes a number"),
+        ("-m 5 host 1", "-m goes with -l"),
+        ("-p 0 host 1", "1 to 65535"),
+        ("-p 4294967296 host 1", "1 to 65535"),
+        ("-w 0 host", "between 1ms"),
+        ("-w 0.5ms host", "between 1ms"),
+        ("-i 100 host", "seconds or milliseconds"),
+        ("-q x host", "between 1ms"),
+        ("-i 5d host", "between 1ms"),
+        ("-w", "-w, --wait TIME needs a value"),
+        ("--nosuch host", "not an option"),
+        ("--ss host", "one of several"),
+        ("-Z host", "not an option"),
+        ("--recv-only=1 host", "takes no value"),
+        ("--ssl-min 1.1 host 1", "not have them"),
+        ("--ssl-min 1.3 --ssl-max 1.2 host 1", "leave no version"),
+        ("--ssl-pin xyz host 1", "SHA-256"),
+        ("--ssl-insecure --ssl-verify host 1", "do not go together"),
+        ("--ssl --starttls=smtp host 1", "TLS begins once"),
+        ("--starttls host 1", "needs to know"),
+        ("--starttls=imap host 1", "not there yet"),
+        ("--explain host 1", "goes with --smtp"),
+        ("--auth-file f --smtp host", "needs to know the user"),
+        ("smtp://ann:x@host", "NCAT_AUTH"),
+        ("--auth x smtp://ann@host", "given twice"),
+        ("udp://host:1", "not there yet"),
+        ("-l --smtp 1025", "not there yet"),
+        ("--announce host 1", "goes with -l"),
+        ("--append-output host 1", "nothing to append"),
+        ("--safe-output x host 1", "auto, strict or off"),
+        ("--completions nosh", "no completions"),
+    ] {
+        let error = job(line).expect_err(line);
+        assert!(error.contains(part), "{line}: {part}\n{error}");
+    }
+}
+
+#[test]
+fn a_pin_is_read_in_every_usual_spelling() {
+    let hex = "AB".repeat(32);
+    let colons = vec!["ab"; 32].join(":");
+    use base64::Engine as _;
+    let base64 = base64::engine::general_purpose::STANDARD.encode([0xab; 32]);
+    for typed in [hex, colons, base64.clone(), format!("sha256//{base64}")] {
+        assert_eq!(super::tls::pin(&typed), Ok([0xab; 32]), "{typed}");
+    }
+}
+
+#[test]
+fn a_password_of_the_environment_may_come_with_its_user() {
+    for value in ["ann:se:cret", "se:cret"] {
+        let environment = Environment { auth: Some(value.into()), ..Environment::default() };
+        let words = ["ncat", "--smtp", "--auth", "ann", "host"].map(OsString::from);
+        let asked = parse(words, &environment).unwrap();
+        let text = format!("{asked:?}");
+        assert!(text.contains("Known(***)") && !text.contains("cret"), "{text}");
+    }
+}
