@@ -1,6 +1,6 @@
 //! A helped mail session: the machine keeps the order of things, the person does the talking.
 
-use super::connect::{ReadyTls, show_info};
+use super::secure::{ReadyTls, show_info};
 use super::talk::{self, Scene};
 use super::tlsinfo::Format;
 use crate::engine::dialogue::{Dialogue, Outcome};

@@ -2,12 +2,14 @@
 //!
 //! A mode sees no command line: what cannot be written as a [`Job`] cannot happen.
 
+pub mod call;
 pub mod connect;
 pub mod door;
 pub mod listen;
 pub mod lua;
 pub mod mail;
 pub mod proxy;
+pub mod secure;
 mod serve;
 pub mod talk;
 pub mod tlsinfo;

@@ -1,6 +1,6 @@
 //! The way to a target through proxies: who they are, and how each is asked.
 
-use super::connect::{Call, Called};
+use super::call::{Call, Called, Target};
 use super::talk::{self, Peer, Role};
 use crate::engine::errand::Errand;
 use crate::error::Error;
@@ -66,8 +66,13 @@ enum Asked {
 }
 
 /// Calls the first proxy and asks each for the next, the last for the target.
-pub(super) fn call(call: &mut Call<'_>, host: &str, port: u16) -> Result<Called, Error> {
-    let proxies = call.config.proxies.clone();
+///
+/// # Errors
+/// The proxy that failed, and how.
+pub(super) fn call(call: &mut Call<'_>, proxies: &[Proxy], dns: Dns) -> Result<Called, Error> {
+    let Target::Tcp { host, port } = &call.how.target else {
+        return Err(Error::usage("a proxy calls hosts"));
+    };
     let mut answers: Vec<Option<Connect>> = proxies.iter().map(|_| None).collect();
     let mut asked_again = vec![false; proxies.len()];
     'from_the_start: loop {
@@ -81,9 +86,9 @@ pub(super) fn call(call: &mut Call<'_>, host: &str, port: u16) -> Result<Called,
         for (i, proxy) in proxies.iter().enumerate() {
             let (host, port) = match proxies.get(i + 1) {
                 Some(next) => (next.host.as_str(), next.port),
-                None => (host, port),
+                None => (host.as_str(), *port),
             };
-            let destination = destination(call, host)?;
+            let destination = destination(call, dns, host)?;
             match ask(call, proxy, &destination, port, endpoint, early, answers[i].take())? {
                 Asked::Through(through, rest) => (endpoint, early) = (through, rest),
                 Asked::Again(machine) if !asked_again[i] => {
@@ -179,12 +184,12 @@ fn some(rest: Buf) -> Option<Buf> {
 }
 
 /// What the proxy is told: an address, or the name.
-fn destination(call: &mut Call<'_>, host: &str) -> Result<Destination, Error> {
+fn destination(call: &mut Call<'_>, dns: Dns, host: &str) -> Result<Destination, Error> {
     if let Ok(address) = host.parse::<IpAddr>() {
         return Ok(Destination::Address(address));
     }
     let by_name = || Destination::Name(host.to_owned());
-    match call.config.proxy_dns {
+    match dns {
         Dns::Remote => Ok(by_name()),
         Dns::None => Err(Error::network(format!(
             "{host} is a name, and --proxy-dns none lets nobody look it up"
@@ -196,7 +201,7 @@ fn destination(call: &mut Call<'_>, host: &str) -> Result<Destination, Error> {
                 .map(|address| Destination::Address(address.ip()))
                 .ok_or_else(|| Error::network(format!("cannot find the address of {host}")))
         }
-        Dns::Both => Ok(match names::resolve(host, 0, call.config.family, false) {
+        Dns::Both => Ok(match names::resolve(host, 0, call.how.family, false) {
             Ok(addresses) if !addresses.is_empty() => Destination::Address(addresses[0].ip()),
             Ok(_) | Err(_) => by_name(),
         }),

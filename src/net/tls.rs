@@ -4,6 +4,7 @@
 
 use super::buf::Buf;
 use super::endpoint::{Io, Moved, Ready};
+use super::trust::{self, split_words};
 use crate::term::safe::quote;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConnection, Connection, ServerConnection};
@@ -333,9 +334,9 @@ fn failure(error: &rustls::Error, is_server: bool, first_words: &[u8]) -> Failur
     let (why, hint) = match error {
         E::AlertReceived(alert) => return alert_words(*alert, peer),
         E::InvalidCertificate(e) if is_server => {
-            (format!("the caller's certificate is not accepted: {}", super::trust::words(e)), None)
+            (format!("the caller's certificate is not accepted: {}", trust::words(e)), None)
         }
-        E::InvalidCertificate(e) => (super::trust::words(e), Some(super::trust::REMEDY)),
+        E::InvalidCertificate(e) => (trust::words(e), Some(trust::REMEDY)),
         E::PeerIncompatible(e)
             if ["Tls1", "SupportedVersions"].iter().any(|s| format!("{e:?}").contains(s)) =>
         {
@@ -396,28 +397,9 @@ fn alert_words(alert: rustls::AlertDescription, peer: &str) -> Failure {
     Failure { why: format!("{peer} refused TLS: {what}"), hint }
 }
 
-/// `NoCipherSuitesInCommon` becomes `no cipher suites in common`.
-pub(super) fn split_words(name: &str) -> String {
-    let mut words = String::new();
-    for c in name.chars() {
-        let after = words.chars().last();
-        if c.is_ascii_uppercase() && after.is_some_and(|l| !l.is_whitespace()) {
-            words.push(' ');
-        }
-        words.push(if c == '_' { ' ' } else { c.to_ascii_lowercase() });
-    }
-    words
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn rustls_names_become_words() {
-        assert_eq!(split_words("NoCipherSuitesInCommon"), "no cipher suites in common");
-        assert_eq!(split_words("decode_error"), "decode error");
-    }
 
     #[test]
     fn a_mail_greeting_is_not_tls_and_an_alert_is() {

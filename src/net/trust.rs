@@ -4,7 +4,6 @@
 
 use super::certificate::{Certificate, date, fingerprint, sha256};
 use super::ciphers;
-use super::tls::split_words;
 use crate::term::safe::quote;
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -582,9 +581,28 @@ pub(super) fn words(error: &CertificateError) -> String {
     }
 }
 
+/// `NoCipherSuitesInCommon` becomes `no cipher suites in common`.
+pub(super) fn split_words(name: &str) -> String {
+    let mut words = String::new();
+    for c in name.chars() {
+        let after = words.chars().last();
+        if c.is_ascii_uppercase() && after.is_some_and(|l| !l.is_whitespace()) {
+            words.push(' ');
+        }
+        words.push(if c == '_' { ' ' } else { c.to_ascii_lowercase() });
+    }
+    words
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn rustls_names_become_words() {
+        assert_eq!(split_words("NoCipherSuitesInCommon"), "no cipher suites in common");
+        assert_eq!(split_words("decode_error"), "decode error");
+    }
 
     fn file_with(text: &str) -> tempfile::NamedTempFile {
         let file = tempfile::NamedTempFile::new().unwrap();

@@ -11,7 +11,7 @@ use super::args::Args;
 use crate::engine::room::Purpose;
 use crate::error::Error;
 use crate::modes::door::AccessLists;
-use crate::modes::{Job, connect, listen, mail as mail_mode};
+use crate::modes::{Job, call, connect, listen, mail as mail_mode, secure};
 use crate::net::bind::Protocol;
 use crate::net::target::Scheme;
 use crate::report::Report;
@@ -108,7 +108,7 @@ fn connect_job(
     let tls = if from_first_byte || starttls || helper {
         let name = args.ssl_servername.clone();
         let name = name.or_else(|| host.map(|host| host.without_zone().to_owned()));
-        Some(connect::TlsClient {
+        Some(secure::TlsClient {
             trust: trust(args, login.is_some() && !is_here)?,
             parameters: parameters(args, environment)?,
             name: name.unwrap_or_else(|| "localhost".to_owned()),
@@ -141,27 +141,30 @@ fn connect_job(
     if on_unix && !args.udp && args.source.is_some() {
         report.story(format_args!("-s has no effect on a Unix stream socket"));
     }
-    Ok(connect::Config {
+    let how = call::How {
         target: match (place.path, place.host, vsock) {
-            (_, _, Some((cid, port))) => connect::Target::Vsock { cid: cid.unwrap_or(1), port },
-            (Some(path), ..) => connect::Target::Unix(path),
+            (_, _, Some((cid, port))) => call::Target::Vsock { cid: cid.unwrap_or(1), port },
+            (Some(path), ..) => call::Target::Unix(path),
             (None, host, None) => {
                 let host = host.map_or_else(String::new, |host| host.as_str().to_owned());
-                connect::Target::Tcp { host, port }
+                call::Target::Tcp { host, port }
             }
         },
+        protocol: if proxies.is_empty() { protocol(args) } else { Protocol::Stream },
         family: family(args),
         numeric: args.nodns,
-        protocol: if proxies.is_empty() { protocol(args) } else { Protocol::Stream },
-        program,
+        scratch: environment.scratch.clone().unwrap_or_else(|| PathBuf::from("/tmp")),
         hops: hops(args)?,
         hop_pointer: hop_pointer(args)?,
-        proxies,
-        proxy_dns: proxy_dns(args)?,
-        scratch: environment.scratch.clone().unwrap_or_else(|| PathBuf::from("/tmp")),
         source: args.source.clone().filter(|_| !on_unix || args.udp),
         source_port: args.source_port.as_deref().map_or(Ok(0), source_port)?,
         wait: optional_time("-w", args.wait.as_ref())?,
+    };
+    Ok(connect::Config {
+        how,
+        program,
+        proxies,
+        proxy_dns: proxy_dns(args)?,
         tls,
         tls_later: !from_first_byte,
         tls_info: tls_info(args)?,
