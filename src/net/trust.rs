@@ -463,8 +463,7 @@ impl Judge {
                         why.push("it is self-signed".to_owned());
                     }
                     // Self-made certificates often say that they are an authority's, too.
-                    let said = *other == CertificateError::UnknownIssuer || is_authority(other);
-                    if !(said && seen.is_self_signed()) {
+                    if !(is_about_issuer(other) && seen.is_self_signed()) {
                         why.push(words(other));
                     }
                 }
@@ -537,9 +536,19 @@ impl fmt::Display for Because {
 
 impl std::error::Error for Because {}
 
-/// An authority's certificate where a server's should be.
-fn is_authority(error: &CertificateError) -> bool {
-    matches!(error, CertificateError::Other(other) if format!("{:?}", other.0) == "CaUsedAsEndEntity")
+/// Does it say who signed, or that nobody else did? Of a self-signed certificate that is said.
+fn is_about_issuer(error: &CertificateError) -> bool {
+    match error {
+        CertificateError::UnknownIssuer | CertificateError::BadSignature => true,
+        // An authority's certificate where a server's should be.
+        CertificateError::Other(other) => format!("{:?}", other.0) == "CaUsedAsEndEntity",
+        other => is_about_algorithm(other),
+    }
+}
+
+/// Does the signature not go with the issuer's key, or is it of a kind that is unknown here?
+fn is_about_algorithm(error: &CertificateError) -> bool {
+    format!("{error:?}").starts_with("UnsupportedSignatureAlgorithm")
 }
 
 /// Why a certificate is not accepted, as the end of "the certificate is not accepted: …".
@@ -576,8 +585,14 @@ pub(super) fn words(error: &CertificateError) -> String {
         C::InvalidPurpose | C::InvalidPurposeContext { .. } => {
             "it was not issued for TLS servers".to_owned()
         }
-        // The rest is rare, and rustls's words are better than none.
-        other => other.to_string(),
+        other if is_about_algorithm(other) => {
+            "the signature on it does not go with its issuer's key".to_owned()
+        }
+        // The rest is rare, and rustls's names are better than none.
+        other => {
+            let name = format!("{other:?}");
+            split_words(name.split([' ', '(', '{']).next().unwrap_or_default())
+        }
     }
 }
 
