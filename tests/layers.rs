@@ -73,6 +73,9 @@ fn unsafe_lives_in_sys_and_rustls_in_three_files() {
         if code.contains("unsafe") && !path.starts_with("src/sys/") {
             wrong.push(format!("{path}:{number}: `unsafe` lives in sys/"));
         }
+        if code.contains("dimpl::") && !path.starts_with("src/net/dtls/") {
+            wrong.push(format!("{path}:{number}: dimpl is named in net/dtls/ only"));
+        }
         if code.contains("rustls::") && !TLS.contains(&path) {
             wrong.push(format!("{path}:{number}: rustls is named in {TLS:?} only"));
         }

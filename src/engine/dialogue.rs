@@ -7,7 +7,6 @@ use super::tap::Tap;
 use super::{Conversation, LOCAL, REMOTE, Status, Trouble};
 use crate::net::buf::Buf;
 use crate::net::endpoint::{Endpoint, Io, Moved};
-use crate::net::tls::Tls;
 use crate::proto::{Input, Machine, Output, Ports, ProtocolError, Step};
 use crate::term::safe::Safe;
 use std::convert::Infallible;
@@ -166,11 +165,6 @@ impl<M: Machine> Dialogue<M> {
         &mut self.peer.endpoint
     }
 
-    /// From here on, TLS; for after [`Outcome::StartTls`].
-    pub fn start_tls(&mut self, tls: Tls) {
-        self.peer().start_tls(tls);
-    }
-
     /// Bytes sent to the peer and received from it.
     pub fn totals(&self) -> (u64, u64) {
         (self.peer.sent_total, self.peer.received_total)
@@ -205,6 +199,7 @@ impl<M: Machine> Dialogue<M> {
     /// # Errors
     /// Why it cannot go on; what had been received has been shown by then.
     pub fn next(&mut self, now: Instant) -> Result<Outcome<M::Event>, Trouble> {
+        self.peer.endpoint.tick(now);
         let before = self.peer.received_total + self.peer.sent_total;
         for _ in 0..ROUNDS {
             let moved = self.exchange()?;
@@ -392,7 +387,8 @@ impl<M: Machine> Dialogue<M> {
 
     /// When to call [`Dialogue::next`] although nothing has happened.
     pub fn deadline(&self) -> Option<Instant> {
-        self.held_until.into_iter().chain(self.patience.deadline()).min()
+        let layer = self.peer.endpoint.deadline();
+        [self.held_until, layer, self.patience.deadline()].into_iter().flatten().min()
     }
 
     /// The endpoint on a side.

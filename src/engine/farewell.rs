@@ -68,6 +68,7 @@ impl Conversation for Farewell {
     }
 
     fn drive(&mut self, now: Instant) -> Result<Status, Trouble> {
+        self.peer.tick(now);
         if self.is_over() || self.until <= now {
             return Ok(Status::Finished);
         }

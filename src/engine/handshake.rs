@@ -31,6 +31,7 @@ impl Conversation for Handshake {
     }
 
     fn drive(&mut self, now: Instant) -> Result<Status, Trouble> {
+        self.peer.tick(now);
         self.peer.turn().map_err(peer_trouble)?;
         if !self.peer.is_handshaking() {
             return Ok(Status::Finished);
@@ -42,6 +43,6 @@ impl Conversation for Handshake {
     }
 
     fn deadline(&self) -> Option<Instant> {
-        Some(self.until)
+        self.peer.deadline().into_iter().chain([self.until]).min()
     }
 }

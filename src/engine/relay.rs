@@ -190,6 +190,7 @@ impl Conversation for Relay {
     }
 
     fn drive(&mut self, now: Instant) -> Result<Status, Trouble> {
+        self.remote.tick(now);
         let up = self.pump_up(now)?;
         let down = self.pump_down(now)?;
         let seen = self.up.taken() + self.up.given() + self.down.taken();
@@ -223,6 +224,6 @@ impl Conversation for Relay {
 
     fn deadline(&self) -> Option<Instant> {
         let held = [self.up.deadline(), self.down.deadline(), self.patience.deadline()];
-        held.into_iter().flatten().min()
+        held.into_iter().chain([self.remote.deadline()]).flatten().min()
     }
 }

@@ -231,6 +231,7 @@ impl Room {
     /// datagrams are.
     pub fn push(&mut self, key: usize, datagram: Vec<u8>) {
         if let Some(member) = self.members.get_mut(key)
+            && !member.endpoint.feed(&datagram)
             && member.early.len() < MOST_EARLY
         {
             member.early.push_back(datagram);
@@ -528,6 +529,7 @@ impl Room {
     /// One round with one member. True if there may be more.
     fn hear(&mut self, key: usize, now: Instant) -> io::Result<bool> {
         let Some(member) = self.members.get_mut(key) else { return Ok(false) };
+        member.endpoint.tick(now);
         member.endpoint.turn()?;
         if let Stage::Handshaking { .. } = member.stage {
             if member.endpoint.is_handshaking() {
@@ -656,6 +658,13 @@ impl Room {
         // Somebody who takes nothing is only in the way if somebody else waits.
         let waits = |member: &Member| member.stage == Stage::Talking && member.pending() < QUEUE;
         let somebody_waits = self.members.iter().any(|(_, member)| waits(member));
+        let late = |member: &Member| member.endpoint.deadline().is_some_and(|at| at <= now);
+        let late: Vec<_> =
+            self.members.iter().filter(|(_, m)| late(m)).map(|(key, _)| key).collect();
+        let any_late = !late.is_empty();
+        for key in late {
+            self.wake(key);
+        }
         let mut over = Vec::new();
         for (key, member) in &self.members {
             match member.stage {
@@ -688,7 +697,7 @@ impl Room {
                 Stage::Handshaking { .. } | Stage::Talking => {}
             }
         }
-        let any = !over.is_empty();
+        let any = !over.is_empty() || any_late;
         for event in over {
             match event {
                 Event::Left(key, how) => self.leave(key, how),
@@ -705,6 +714,7 @@ impl Room {
 
     /// When [`Room::drive`] has to look at somebody whose time is running.
     pub fn next_sweep(&self, now: Instant) -> Option<Instant> {
+        let layers = self.members.iter().filter_map(|(_, member)| member.endpoint.deadline());
         self.members
             .iter()
             .filter_map(|(_, member)| match member.stage {
@@ -716,6 +726,7 @@ impl Room {
                 }
                 Stage::Talking => None,
             })
+            .chain(layers)
             .min()
     }
 }

@@ -136,10 +136,12 @@ impl<'a> Call<'a> {
             }
             Target::Tcp { host, port } => {
                 let addresses = self.resolve(host, *port)?;
-                let (endpoint, address) = match self.how.protocol {
-                    Protocol::Datagram => self.take_udp(&addresses)?,
-                    Protocol::Stream | Protocol::Sctp => self.call_tcp(&addresses, tls)?,
-                };
+                if self.how.protocol == Protocol::Datagram {
+                    let (endpoint, address) = self.take_udp(&addresses)?;
+                    let called = Called { endpoint, address: Some(address), early: None };
+                    return self.dress(called, tls);
+                }
+                let (endpoint, address) = self.call_tcp(&addresses, tls)?;
                 Ok(Called { endpoint, address: Some(address), early: None })
             }
         }
@@ -158,9 +160,8 @@ impl<'a> Call<'a> {
             return talk::explain(Trouble::Smuggled, Peer { name: &name, role: Role::Client })
                 .and(Err(Error::network(format!("{name} spoke before TLS"))));
         }
-        called.endpoint.start_tls(
-            tls.layer().map_err(|failure| Error::network(format!("TLS with {name}: {failure}")))?,
-        );
+        tls.start(&mut called.endpoint, self.reactor.now())
+            .map_err(|failure| Error::network(format!("TLS with {name}: {failure}")))?;
         let endpoint = self.shake_hands(called.endpoint)?;
         Ok(Called { endpoint, ..called })
     }
@@ -240,7 +241,7 @@ impl<'a> Call<'a> {
             self.report.story(format_args!("Connected to {address}."));
             let Some(tls) = tls else { return Ok((endpoint, address)) };
             let failure = |failure| Error::network(format!("TLS with {name}: {failure}"));
-            endpoint.start_tls(tls.layer().map_err(failure)?);
+            tls.start(&mut endpoint, self.reactor.now()).map_err(failure)?;
             match self.shake_hands(endpoint) {
                 Ok(endpoint) => return Ok((endpoint, address)),
                 Err(error) if !dial.has_more() => return Err(error),

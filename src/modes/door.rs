@@ -6,9 +6,11 @@ use crate::engine::{HOUSE, Trouble};
 use crate::error::{Error, words};
 use crate::net::access::{Access, List};
 use crate::net::bind::{Arrival, Caller, Listener};
+use crate::net::dtls::layer::Layer;
+use crate::net::dtls::{self, Dtls};
 use crate::net::endpoint::Endpoint;
 use crate::net::names::Family;
-use crate::net::tls::Tls;
+use crate::net::tls::{Failure, Tls};
 use crate::net::trust::ServerConfig;
 use crate::report::Report;
 use mio::Registry;
@@ -110,7 +112,7 @@ pub(super) struct Door<'a> {
     warned: bool,
     most: usize,
     access: Access,
-    tls: Option<Arc<ServerConfig>>,
+    tls: Option<Armour>,
     report: &'a Report,
 }
 
@@ -119,7 +121,7 @@ impl<'a> Door<'a> {
         listeners: Vec<Listener>,
         most: usize,
         access: Access,
-        tls: Option<Arc<ServerConfig>>,
+        tls: Option<Armour>,
         report: &'a Report,
     ) -> Self {
         Self {
@@ -229,8 +231,9 @@ impl<'a> Door<'a> {
             deny(self.report, self.most, &caller);
             return Ok(());
         }
-        let endpoint = dress(endpoint, self.tls.as_ref())?;
+        let mut endpoint = dress(endpoint, self.tls.as_ref(), now)?;
         let is_datagram = first.is_some();
+        let first = first.filter(|datagram| !endpoint.feed(datagram));
         let key = hall.join(endpoint, &caller, first, now);
         if is_datagram {
             self.keys.insert(caller.clone(), key);
@@ -257,14 +260,29 @@ impl<'a> Door<'a> {
     }
 }
 
+/// What callers are met with.
+#[derive(Clone)]
+pub(super) enum Armour {
+    Tls(Arc<ServerConfig>),
+    Dtls(Arc<dtls::ServerConfig>),
+}
+
 /// TLS for a caller, if it is wanted.
 pub(super) fn dress(
     mut endpoint: Endpoint,
-    tls: Option<&Arc<ServerConfig>>,
+    armour: Option<&Armour>,
+    now: Instant,
 ) -> Result<Endpoint, Error> {
-    if let Some(config) = tls {
-        let tls = Tls::server(Arc::clone(config));
-        endpoint.start_tls(tls.map_err(|failure| Error::machine(failure.to_string()))?);
+    let unusable = |failure: Failure| Error::machine(failure.to_string());
+    match armour {
+        None => {}
+        Some(Armour::Tls(config)) => {
+            endpoint.start_tls(Tls::server(Arc::clone(config)).map_err(unusable)?);
+        }
+        Some(Armour::Dtls(config)) => {
+            let dtls = Dtls::server(config, now).map_err(unusable)?;
+            endpoint.start_dtls(Layer::new(dtls, now));
+        }
     }
     Ok(endpoint)
 }

@@ -1,9 +1,11 @@
 //! Waiting for callers: one, or with `-k` many at once.
 
-use super::door::{AccessLists, Door, Hall, PAUSE, SIGNALS, complain, deny, dress, not_allowed};
+use super::door::{
+    AccessLists, Armour, Door, Hall, PAUSE, SIGNALS, complain, deny, dress, not_allowed,
+};
 use super::proxy::{self, Proxying, Shop};
 use super::serve::{self, Guests, Serving, Visitor};
-use super::talk::{self, Peer, Role, Session};
+use super::talk::{self, Peer, Role, SafeOutput, Session};
 use crate::engine::handshake::Handshake;
 use crate::engine::reactor::{Address, Reactor};
 use crate::engine::room::{Event, Purpose, Room};
@@ -13,16 +15,16 @@ use crate::error::{Error, Exit, words};
 use crate::net::access::Access;
 use crate::net::bind::{Arrival, Caller, Listener, Protocol};
 use crate::net::child::Program;
+use crate::net::dtls;
 use crate::net::endpoint::Endpoint;
 use crate::net::names::{self, Family};
-use crate::net::trust::{self, Parameters, ServerConfig};
+use crate::net::trust::{self, Parameters, Unusable};
 use crate::report::Report;
 use crate::sys::signal::Signals;
 use mio::Registry;
 use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// What a TLS handshake may take when `-w` says nothing: a slow caller costs a descriptor.
@@ -117,7 +119,7 @@ pub fn run(config: Config, report: &Report) -> Result<Exit, Error> {
     let signal_token = Address { key: HOUSE, side: SIGNALS }.into();
     signals.register(reactor.registry(), signal_token).map_err(cannot)?;
     let access = config.access.load(config.family, config.numeric)?;
-    let tls = config.tls.as_ref().map(|tls| prepare(tls, report)).transpose()?;
+    let tls = config.tls.as_ref().map(|tls| prepare(tls, config.protocol, report)).transpose()?;
     let mut listeners = bind(&config)?;
     for (side, listener) in listeners.iter_mut().enumerate() {
         let token = Address { key: HOUSE, side }.into();
@@ -133,17 +135,26 @@ pub fn run(config: Config, report: &Report) -> Result<Exit, Error> {
     if let Some(proxying) = &config.proxying {
         return server.proxy(proxying, listeners);
     }
-    match (&config.program, config.keep_open) {
+    // Over Unix datagrams everybody sends to one socket, so there is one conversation.
+    let together = config.protocol == Protocol::Datagram && matches!(config.place, Place::Unix(_));
+    match (&config.program, config.keep_open && !together) {
         (Some(program), true) => server.serve_many(program, listeners, tap),
         (None, true) => server.gather(listeners, tap),
         (_, false) => server.one(listeners, tap),
     }
 }
 
-fn prepare(tls: &TlsServer, report: &Report) -> Result<Arc<ServerConfig>, Error> {
+fn prepare(tls: &TlsServer, protocol: Protocol, report: &Report) -> Result<Armour, Error> {
     let host = tls.host.as_deref();
-    let made = trust::server(&tls.parameters, host, tls.client_ca.as_deref());
-    let (config, own) = made.map_err(|unusable| Error::machine(unusable.0))?;
+    let unusable = |unusable: Unusable| Error::machine(unusable.0);
+    let (armour, own) = if protocol == Protocol::Datagram {
+        let (config, own) = dtls::server(&tls.parameters, host).map_err(unusable)?;
+        (Armour::Dtls(config), own)
+    } else {
+        let made = trust::server(&tls.parameters, host, tls.client_ca.as_deref());
+        let (config, own) = made.map_err(unusable)?;
+        (Armour::Tls(config), own)
+    };
     if own.ephemeral {
         report.story(format_args!("made a certificate for this run (ECDSA P-256)"));
     }
@@ -153,7 +164,7 @@ fn prepare(tls: &TlsServer, report: &Report) -> Result<Arc<ServerConfig>, Error>
             Error::machine(format!("cannot write {}: {}", file.display(), words(&e)))
         })?;
     }
-    Ok(config)
+    Ok(armour)
 }
 
 fn bind(config: &Config) -> Result<Vec<Listener>, Error> {
@@ -221,7 +232,8 @@ fn tell(config: &Config, listeners: &[Listener], report: &Report) -> Result<(), 
             (Place::Vsock { .. }, ..) => "vsock",
             (_, Protocol::Stream, Some(_)) => "tls",
             (_, Protocol::Stream, None) => "tcp",
-            (_, Protocol::Datagram, _) => "udp",
+            (_, Protocol::Datagram, Some(_)) => "dtls",
+            (_, Protocol::Datagram, None) => "udp",
             (_, Protocol::Sctp, _) => "sctp",
         };
         let lines: String = listeners.iter().map(|l| format!("listening {kind} {l}\n")).collect();
@@ -250,7 +262,7 @@ fn write_whole(file: &Path, text: &str) -> io::Result<()> {
 
 struct Server<'a> {
     config: &'a Config,
-    tls: Option<Arc<ServerConfig>>,
+    tls: Option<Armour>,
     access: Access,
     reactor: Reactor,
     signals: Signals,
@@ -288,7 +300,7 @@ impl<'a> Server<'a> {
             deny(self.report, 0, &caller);
             return Ok(Exit::DONE);
         }
-        let endpoint = dress(endpoint, self.tls.as_ref())?;
+        let endpoint = dress(endpoint, self.tls.as_ref(), self.reactor.now())?;
         match &self.config.program {
             Some(program) => self.serve_one(program, endpoint, &caller, tap),
             None => self.talk(endpoint, &caller, tap),
@@ -373,8 +385,14 @@ impl<'a> Server<'a> {
                 }
             }
             self.sleep(pause.take())?;
-            if let Some(signal) = self.signals.arrived() {
-                return Ok(First::Nobody(Exit::signal(signal)));
+            match self.signals.arrived() {
+                None => {}
+                Some(libc::SIGHUP) if self.config.access.have_files() => {
+                    if let Some(access) = self.read_access_again() {
+                        self.access = access;
+                    }
+                }
+                Some(signal) => return Ok(First::Nobody(Exit::signal(signal))),
             }
         }
     }
@@ -456,7 +474,11 @@ impl<'a> Server<'a> {
         local.register(self.reactor.registry(), token).map_err(|e| {
             Error::machine(format!("cannot use standard input and output: {}", words(&e)))
         })?;
-        let veil = session.safe_output.veil(&local);
+        // The talk of a chat is shown in a form that every terminal survives.
+        let veil = match self.config.purpose {
+            Purpose::Chat => SafeOutput::Auto.veil(&local),
+            Purpose::Gather | Purpose::Broker => session.safe_output.veil(&local),
+        };
         let manners = session.manners.clone();
         let purpose = self.config.purpose;
         let mut room =
@@ -513,14 +535,23 @@ impl<'a> Server<'a> {
         if signal != libc::SIGHUP || !self.config.access.have_files() {
             return Some(signal);
         }
-        match self.config.access.load(self.config.family, self.config.numeric) {
-            Ok(access) => {
-                door.change_access(access);
-                self.report.story(format_args!("the access lists have been read again"));
-            }
-            Err(error) => self.report.error(&error),
+        if let Some(access) = self.read_access_again() {
+            door.change_access(access);
         }
         None
+    }
+
+    fn read_access_again(&self) -> Option<Access> {
+        match self.config.access.load(self.config.family, self.config.numeric) {
+            Ok(access) => {
+                self.report.story(format_args!("the access lists have been read again"));
+                Some(access)
+            }
+            Err(error) => {
+                self.report.error(&error);
+                None
+            }
+        }
     }
 
     fn tell(&self, event: Event, door: &mut Door<'_>) {

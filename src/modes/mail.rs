@@ -301,10 +301,10 @@ impl Helped<'_> {
         }
     }
 
-    fn start_tls(&mut self) -> Result<(), Trouble> {
+    fn start_tls(&mut self, now: Instant) -> Result<(), Trouble> {
         let Some(tls) = &self.tls else { return Ok(()) };
-        let layer = tls.layer().map_err(|e| Trouble::Peer(std::io::Error::other(e)))?;
-        self.dialogue.start_tls(layer);
+        tls.start(self.dialogue.peer(), now)
+            .map_err(|e| Trouble::Peer(std::io::Error::other(e)))?;
         self.handshaking = true;
         Ok(())
     }
@@ -330,7 +330,7 @@ impl Conversation for Helped<'_> {
                 Outcome::StartTls => {
                     // A typed STARTTLS gets its time from here on.
                     self.until = self.until.max(now + self.patience);
-                    self.start_tls()?;
+                    self.start_tls(now)?;
                 }
                 Outcome::Done => return Ok(Status::Finished),
                 Outcome::Runnable => return Ok(Status::Runnable),

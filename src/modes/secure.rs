@@ -1,14 +1,16 @@
-//! TLS as the calling side: what was asked for, ready to be started, and what came of it.
+//! TLS and DTLS as the calling side: what was asked for, ready to be started, and what came of it.
 
 use super::tlsinfo::{self, Format};
 use crate::error::Error;
+use crate::net::dtls::layer::Layer;
+use crate::net::dtls::{self, Dtls};
 use crate::net::endpoint::Endpoint;
-use crate::net::tls::Tls;
+use crate::net::tls::{Failure, Tls};
 use crate::net::trust::{self, Findings, Parameters, Trust, Unusable};
 use crate::report::Report;
 use std::io::{self, Write};
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 /// TLS as the calling side.
 #[derive(Debug, Clone)]
@@ -19,6 +21,8 @@ pub struct TlsClient {
     pub parameters: Parameters,
     /// What the certificate must be for.
     pub name: String,
+    /// DTLS, for datagrams.
+    pub datagrams: bool,
 }
 
 impl TlsClient {
@@ -28,31 +32,54 @@ impl TlsClient {
     /// Files and settings that cannot be used.
     pub fn prepare(&self) -> Result<ReadyTls, Error> {
         let unusable = |Unusable(why)| Error::machine(why);
-        let (config, findings) = trust::client(&self.trust, &self.parameters).map_err(unusable)?;
+        let (config, findings) = if self.datagrams {
+            let (config, findings) =
+                dtls::client(&self.trust, &self.parameters).map_err(unusable)?;
+            (Config::Dtls(config), findings)
+        } else {
+            let (config, findings) =
+                trust::client(&self.trust, &self.parameters).map_err(unusable)?;
+            (Config::Tls(config), findings)
+        };
         Ok(ReadyTls { config, findings, tls: self.clone() })
     }
 }
 
+#[derive(Clone)]
+enum Config {
+    Tls(Arc<trust::ClientConfig>),
+    Dtls(Arc<dtls::ClientConfig>),
+}
+
 /// TLS that is ready to be started.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct ReadyTls {
-    config: Arc<trust::ClientConfig>,
+    config: Config,
     findings: Findings,
     tls: TlsClient,
 }
 
 impl ReadyTls {
-    /// A layer for one connection.
+    /// Starts it on a connection.
     ///
     /// # Errors
     /// A name that no certificate can have.
-    pub fn layer(&self) -> Result<Tls, crate::net::tls::Failure> {
-        Tls::client(Arc::clone(&self.config), &self.tls.name)
+    pub fn start(&self, endpoint: &mut Endpoint, now: Instant) -> Result<(), Failure> {
+        match &self.config {
+            Config::Tls(config) => {
+                endpoint.start_tls(Tls::client(Arc::clone(config), &self.tls.name)?);
+            }
+            Config::Dtls(config) => {
+                let dtls = Dtls::client(config, &self.tls.name, now)?;
+                endpoint.start_dtls(Layer::new(dtls, now));
+            }
+        }
+        Ok(())
     }
 
     /// Says what the handshake came to.
     pub fn announce(&self, endpoint: &Endpoint, report: &Report) {
-        if let Some(agreed) = endpoint.tls().and_then(Tls::agreed) {
+        if let Some(agreed) = endpoint.agreed() {
             let verdict = self.findings.verdict();
             tlsinfo::announce(&agreed, &self.tls.name, &verdict, self.tls.trust.verify, report);
         }
@@ -60,14 +87,14 @@ impl ReadyTls {
 
     /// One line for a person: `TLS 1.3, mail.example, verified`.
     pub fn summary(&self, endpoint: &Endpoint) -> String {
-        let agreed = endpoint.tls().and_then(Tls::agreed);
+        let agreed = endpoint.agreed();
         let verdict = self.findings.verdict();
         agreed.map_or_else(String::new, |a| tlsinfo::summary(&a, &self.tls.name, &verdict))
     }
 
     /// All that `--ssl-info` tells.
     pub fn describe(&self, endpoint: &Endpoint, format: Format) -> String {
-        let agreed = endpoint.tls().and_then(Tls::agreed);
+        let agreed = endpoint.agreed();
         let verdict = self.findings.verdict();
         agreed.map_or_else(String::new, |agreed| {
             tlsinfo::describe(format, &agreed, &self.tls.name, &verdict, SystemTime::now())

@@ -4,7 +4,7 @@ use super::door::{Hall, complain};
 use super::talk::{self, Scene, Session};
 use crate::engine::farewell::Farewell;
 use crate::engine::handshake::Handshake;
-use crate::engine::manners::Manners;
+use crate::engine::manners::{Manners, Receive, UserEnd};
 use crate::engine::pool::{Ended, Pool};
 use crate::engine::reactor::Reactor;
 use crate::engine::service::{Service, Translation};
@@ -45,7 +45,12 @@ impl Serving {
     pub(super) fn of(program: &Program, session: &Session, handshake: Duration) -> Self {
         Self {
             program: program.clone(),
-            manners: session.manners.clone(),
+            // A command hears its peer, and is not cut off by the end of an input that it has not.
+            manners: Manners {
+                receive: Receive::Deliver,
+                user_end: UserEnd::Wait,
+                ..session.manners.clone()
+            },
             translation: Translation { crlf: session.crlf, telnet: session.telnet },
             handshake,
         }
@@ -308,6 +313,9 @@ impl Visitor for Guest<'_> {
     }
 
     fn push(&mut self, datagram: Vec<u8>) {
+        if self.endpoint(REMOTE).is_some_and(|endpoint| endpoint.feed(&datagram)) {
+            return;
+        }
         if self.early.len() < MOST_EARLY {
             self.early.push_back(datagram);
         }

@@ -172,7 +172,7 @@ pub fn run(
     let start = reactor.now();
     let veil = session.safe_output.veil(&local);
     let veil = veil.filter(|_| session.manners.receive == Receive::Deliver);
-    let plain = endpoint.tls().is_none();
+    let plain = endpoint.is_plain();
     let (result, totals, first, endpoint, tap) = if session.telnet {
         let machine = Telnet::new(session.crlf);
         let talk = Dialogue::new(local, endpoint, machine, session.manners.clone(), tap);

@@ -1,7 +1,8 @@
 //! One end of a conversation.
 
 use super::buf::Buf;
-use super::tls::Tls;
+use super::dtls;
+use super::tls::{Agreed, Tls};
 use crate::sys::fd::{Kind, Shared};
 use mio::event::Event;
 use mio::unix::SourceFd;
@@ -9,6 +10,7 @@ use mio::{Interest, Registry, Token, net};
 use std::io::{self, IoSlice, Read, Write};
 use std::net::Shutdown;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::time::Instant;
 
 /// The largest UDP payload over IPv4: 65,535 less the headers of IP and UDP.
 const LARGEST_DATAGRAM: usize = 65_507;
@@ -55,11 +57,18 @@ pub enum Io {
     },
 }
 
+/// What is on top of the transport.
+enum Layer {
+    None,
+    Tls(Box<Tls>),
+    Dtls(Box<dtls::layer::Layer>),
+}
+
 /// One end of a conversation: a transport, what is known of its readiness, and TLS if any.
 pub struct Endpoint {
     io: Io,
     ready: Ready,
-    tls: Option<Box<Tls>>,
+    layer: Layer,
     registered: bool,
 }
 
@@ -70,7 +79,7 @@ impl Endpoint {
     /// look like silence, and what standard input has ready would be lost with a peer that ends
     /// at once.
     pub fn new(io: Io) -> Self {
-        Self { io, ready: Ready { rx: true, tx: true }, tls: None, registered: false }
+        Self { io, ready: Ready { rx: true, tx: true }, layer: Layer::None, registered: false }
     }
 
     /// Registers with the loop for both directions, once; later calls do nothing.
@@ -110,17 +119,61 @@ impl Endpoint {
 
     /// From here on, TLS.
     pub fn start_tls(&mut self, tls: Tls) {
-        self.tls = Some(Box::new(tls));
+        self.layer = Layer::Tls(Box::new(tls));
     }
 
-    /// The TLS layer, if there is one.
-    pub fn tls(&self) -> Option<&Tls> {
-        self.tls.as_deref()
+    /// From here on, DTLS.
+    pub fn start_dtls(&mut self, dtls: dtls::layer::Layer) {
+        self.layer = Layer::Dtls(Box::new(dtls));
+    }
+
+    /// Do the bytes go as they are?
+    pub fn is_plain(&self) -> bool {
+        matches!(self.layer, Layer::None)
+    }
+
+    /// What both sides agreed on; `None` without TLS, and until its handshake is over.
+    pub fn agreed(&self) -> Option<Agreed> {
+        match &self.layer {
+            Layer::None => None,
+            Layer::Tls(tls) => tls.agreed(),
+            Layer::Dtls(dtls) => dtls.agreed().cloned(),
+        }
+    }
+
+    /// It is so late; DTLS has timers.
+    pub fn tick(&mut self, now: Instant) {
+        if let Layer::Dtls(dtls) = &mut self.layer {
+            dtls.tick(now);
+        }
+    }
+
+    /// When [`Endpoint::tick`] has to be called although nothing has happened.
+    pub fn deadline(&self) -> Option<Instant> {
+        match &self.layer {
+            Layer::Dtls(dtls) => dtls.deadline(),
+            Layer::None | Layer::Tls(_) => None,
+        }
+    }
+
+    /// Takes a datagram that did not come through the socket; false if there is no layer for it.
+    pub fn feed(&mut self, datagram: &[u8]) -> bool {
+        match &mut self.layer {
+            Layer::Dtls(dtls) => {
+                dtls.feed(datagram);
+                true
+            }
+            Layer::None | Layer::Tls(_) => false,
+        }
     }
 
     /// Is a TLS handshake still under way?
     pub fn is_handshaking(&self) -> bool {
-        self.tls.as_ref().is_some_and(|tls| tls.is_handshaking())
+        match &self.layer {
+            Layer::None => false,
+            Layer::Tls(tls) => tls.is_handshaking(),
+            Layer::Dtls(dtls) => dtls.is_handshaking(),
+        }
     }
 
     /// Lets the TLS layer move records; true if any moved. Nothing to do without TLS.
@@ -131,20 +184,29 @@ impl Endpoint {
     /// # Errors
     /// The socket's, or a [`super::tls::Failure`].
     pub fn turn(&mut self) -> io::Result<bool> {
-        match &mut self.tls {
-            Some(tls) => tls.exchange(&mut self.io, &mut self.ready),
-            None => Ok(false),
+        match &mut self.layer {
+            Layer::None => Ok(false),
+            Layer::Tls(tls) => tls.exchange(&mut self.io, &mut self.ready),
+            Layer::Dtls(dtls) => dtls.exchange(&mut self.io, &mut self.ready),
         }
     }
 
     /// Is it worth calling [`Endpoint::read`]?
     pub fn can_read(&self) -> bool {
-        self.tls.as_ref().map_or(self.ready.rx, |tls| tls.can_read())
+        match &self.layer {
+            Layer::None => self.ready.rx,
+            Layer::Tls(tls) => tls.can_read(),
+            Layer::Dtls(dtls) => dtls.can_read(),
+        }
     }
 
     /// Is it worth calling [`Endpoint::write`]?
     pub fn can_write(&self) -> bool {
-        self.tls.as_ref().map_or(self.ready.tx, |tls| tls.can_write())
+        match &self.layer {
+            Layer::None => self.ready.tx,
+            Layer::Tls(tls) => tls.can_write(),
+            Layer::Dtls(dtls) => dtls.can_write(),
+        }
     }
 
     /// Reads payload into the free part of `buf`, which must not be full.
@@ -153,8 +215,10 @@ impl Endpoint {
     /// Those of read(2). Under TLS `UnexpectedEof` means that the stream was cut: the connection
     /// ended without close_notify.
     pub fn read(&mut self, buf: &mut Buf) -> io::Result<Moved> {
-        if let Some(tls) = &mut self.tls {
-            return tls.read(buf);
+        match &mut self.layer {
+            Layer::None => {}
+            Layer::Tls(tls) => return tls.read(buf),
+            Layer::Dtls(dtls) => return dtls.read(buf),
         }
         let result = self.io.read(buf.space());
         if let Ok(n) = result {
@@ -171,7 +235,7 @@ impl Endpoint {
     /// # Errors
     /// As for [`Endpoint::read`].
     pub fn read_piece(&mut self, buf: &mut Buf, most: usize) -> io::Result<Moved> {
-        if self.tls.is_some() {
+        if !self.is_plain() {
             return self.read(buf);
         }
         let space = buf.space();
@@ -185,6 +249,9 @@ impl Endpoint {
 
     /// Do bytes go in datagrams here? Then this is the largest, in bytes.
     pub fn datagrams(&self) -> Option<usize> {
+        if let Layer::Dtls(dtls) = &self.layer {
+            return Some(dtls.limit());
+        }
         match &self.io {
             Io::Udp(_) | Io::UnixDatagram(_) => Some(LARGEST_DATAGRAM),
             Io::Tcp(_) | Io::Unix(_) | Io::Pair { .. } => None,
@@ -196,9 +263,10 @@ impl Endpoint {
     /// # Errors
     /// Those of write(2); `BrokenPipe` where nobody reads any more.
     pub fn write(&mut self, bytes: &[u8]) -> io::Result<Moved> {
-        let result = match &mut self.tls {
-            Some(tls) => return tls.write(bytes),
-            None => self.io.write(bytes),
+        let result = match &mut self.layer {
+            Layer::None => self.io.write(bytes),
+            Layer::Tls(tls) => return tls.write(bytes),
+            Layer::Dtls(dtls) => return dtls.write(bytes),
         };
         outcome(result, &mut self.ready.tx)
     }
@@ -208,9 +276,12 @@ impl Endpoint {
     /// # Errors
     /// Those of shutdown(2), except that a connection that is gone already counts as closed.
     pub fn close_write(&mut self) -> io::Result<bool> {
-        if let Some(tls) = &mut self.tls
-            && !tls.close(&mut self.io, &mut self.ready)?
-        {
+        let said = match &mut self.layer {
+            Layer::None => true,
+            Layer::Tls(tls) => tls.close(&mut self.io, &mut self.ready)?,
+            Layer::Dtls(dtls) => dtls.close(&mut self.io, &mut self.ready)?,
+        };
+        if !said {
             return Ok(false);
         }
         let done = match &mut self.io {
@@ -243,7 +314,7 @@ impl Endpoint {
     /// The descriptor whose bytes are the payload itself; `None` when a layer rewrites them or
     /// the kernel cannot splice from it without blocking.
     pub fn raw_rx(&self) -> Option<BorrowedFd<'_>> {
-        if self.tls.is_some() {
+        if !self.is_plain() {
             return None;
         }
         match &self.io {
@@ -256,7 +327,7 @@ impl Endpoint {
 
     /// The descriptor that takes the payload as it is; `None` as in [`Endpoint::raw_rx`].
     pub fn raw_tx(&self) -> Option<BorrowedFd<'_>> {
-        if self.tls.is_some() {
+        if !self.is_plain() {
             return None;
         }
         match &self.io {
@@ -311,6 +382,14 @@ impl Endpoint {
     pub fn protocol(&self) -> &'static str {
         match &self.io {
             Io::Udp(_) | Io::UnixDatagram(_) => "UDP",
+            #[cfg(target_os = "linux")]
+            Io::Tcp(s)
+                if socket2::SockRef::from(s)
+                    .protocol()
+                    .is_ok_and(|protocol| protocol == Some(socket2::Protocol::SCTP)) =>
+            {
+                "SCTP"
+            }
             Io::Tcp(_) | Io::Unix(_) | Io::Pair { .. } => "TCP",
         }
     }

@@ -2,8 +2,9 @@
 //!
 //! An [`endpoint::Endpoint`] is a socket or a pair of descriptors with an optional TLS layer on
 //! it. [`dial`] makes one by calling somebody, [`bind`] by waiting for a caller; [`names`] finds
-//! addresses, [`target`] reads what a person typed. rustls is named in [`tls`], [`trust`] and
-//! [`ciphers`] only, so that its next API is a change in one place.
+//! addresses, [`target`] reads what a person typed. [`dtls`] is a layer for datagrams, as [`tls`]
+//! is for streams. rustls is named in [`tls`], [`trust`] and [`ciphers`] only, dimpl in [`dtls`]
+//! only, so that their next API is a change in one place.
 
 pub mod access;
 pub mod bind;
@@ -12,6 +13,7 @@ pub mod certificate;
 pub mod child;
 pub mod ciphers;
 pub mod dial;
+pub mod dtls;
 pub mod endpoint;
 pub mod names;
 pub mod target;

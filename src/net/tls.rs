@@ -78,11 +78,8 @@ impl Tls {
     /// # Errors
     /// A name that is neither a host name nor an address.
     pub fn client(config: Arc<rustls::ClientConfig>, name: &str) -> Result<Self, Failure> {
-        let server = ServerName::try_from(name.to_owned()).map_err(|_| Failure {
-            why: format!("{name:?} cannot be the name of a TLS server"),
-            hint: Some("give the name in the certificate with --ssl-servername"),
-        })?;
-        let conn = ClientConnection::new(config, server).map_err(|e| failure(&e, false, &[]))?;
+        let conn = ClientConnection::new(config, server_name(name)?)
+            .map_err(|e| failure(&e, false, &[]))?;
         Ok(Self::new(conn.into()))
     }
 
@@ -121,14 +118,8 @@ impl Tls {
             // rustls speaks no other.
             _ => "TLS",
         };
-        let suite = self.conn.negotiated_cipher_suite()?.suite();
-        let suite = suite.as_str().unwrap_or("unknown").replace("TLS13_", "TLS_");
-        let group = self.conn.negotiated_key_exchange_group()?.name();
-        let group = match group {
-            rustls::NamedGroup::secp256r1 => "P-256".to_owned(),
-            rustls::NamedGroup::secp384r1 => "P-384".to_owned(),
-            other => other.as_str().unwrap_or("unknown").to_owned(),
-        };
+        let suite = suite_name(self.conn.negotiated_cipher_suite()?.suite().into());
+        let group = group_name(self.conn.negotiated_key_exchange_group()?.name().into());
         let alpn = self.conn.alpn_protocol().map(|p| String::from_utf8_lossy(p).into_owned());
         let chain = self.conn.peer_certificates().unwrap_or_default();
         let chain = chain.iter().map(|c| c.as_ref().to_vec()).collect();
@@ -307,6 +298,32 @@ fn is_reset(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe)
 }
 
+/// What a server is called, in the form that its certificate is compared with.
+///
+/// # Errors
+/// A name that is neither a host name nor an address.
+pub(super) fn server_name(name: &str) -> Result<ServerName<'static>, Failure> {
+    ServerName::try_from(name.to_owned()).map_err(|_| Failure {
+        why: format!("{name:?} cannot be the name of a TLS server"),
+        hint: Some("give the name in the certificate with --ssl-servername"),
+    })
+}
+
+/// The IANA name of a cipher suite.
+pub(super) fn suite_name(number: u16) -> String {
+    let suite = rustls::CipherSuite::from(number);
+    suite.as_str().unwrap_or("unknown").replace("TLS13_", "TLS_")
+}
+
+/// What people call a key exchange group.
+pub(super) fn group_name(number: u16) -> String {
+    match rustls::NamedGroup::from(number) {
+        rustls::NamedGroup::secp256r1 => "P-256".to_owned(),
+        rustls::NamedGroup::secp384r1 => "P-384".to_owned(),
+        other => other.as_str().unwrap_or("unknown").to_owned(),
+    }
+}
+
 /// Does this look like the start of a TLS record (RFC 8446 §5.1): a type, then version 3.x?
 pub fn looks_like_tls(bytes: &[u8]) -> bool {
     matches!(bytes, [0x14..=0x17, 3, 0..=4, ..])
@@ -332,7 +349,7 @@ fn failure(error: &rustls::Error, is_server: bool, first_words: &[u8]) -> Failur
         };
     }
     let (why, hint) = match error {
-        E::AlertReceived(alert) => return alert_words(*alert, peer),
+        E::AlertReceived(alert) => return alert_words((*alert).into(), "TLS", peer),
         E::InvalidCertificate(e) if is_server => {
             (format!("the caller's certificate is not accepted: {}", trust::words(e)), None)
         }
@@ -368,11 +385,12 @@ fn failure(error: &rustls::Error, is_server: bool, first_words: &[u8]) -> Failur
     Failure { why, hint }
 }
 
-fn alert_words(alert: rustls::AlertDescription, peer: &str) -> Failure {
+/// A fatal alert (RFC 8446 §6.2), in words.
+pub(super) fn alert_words(number: u8, protocol: &str, peer: &str) -> Failure {
     use rustls::AlertDescription as A;
-    let (what, hint) = match alert {
+    let (what, hint) = match A::from(number) {
         A::HandshakeFailure => ("it accepts no cipher suite or group that we offer", None),
-        A::ProtocolVersion => ("it accepts no TLS version that we offer", Some(VERSIONS)),
+        A::ProtocolVersion => ("it accepts no version that we offer", Some(VERSIONS)),
         A::UnrecognisedName => {
             ("it does not know the name we asked for", Some("try --ssl-servername NAME"))
         }
@@ -387,14 +405,14 @@ fn alert_words(alert: rustls::AlertDescription, peer: &str) -> Failure {
         other => {
             return Failure {
                 why: format!(
-                    "{peer} ended TLS with the alert {}",
+                    "{peer} ended {protocol} with the alert {}",
                     split_words(other.as_str().unwrap_or("unknown"))
                 ),
                 hint: None,
             };
         }
     };
-    Failure { why: format!("{peer} refused TLS: {what}"), hint }
+    Failure { why: format!("{peer} refused {protocol}: {what}"), hint }
 }
 
 #[cfg(test)]

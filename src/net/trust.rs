@@ -112,13 +112,7 @@ pub fn client(
     parameters: &Parameters,
 ) -> Result<(Arc<ClientConfig>, Findings), Unusable> {
     let provider = Arc::new(provider(parameters)?);
-    let findings = Findings::default();
-    let judge = Judge {
-        trust: trust.clone(),
-        file: trust.file.as_deref().map(certificates).transpose()?,
-        provider: Arc::clone(&provider),
-        findings: findings.clone(),
-    };
+    let (judge, findings) = Judge::new(trust, Arc::clone(&provider))?;
     let builder = ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(versions(parameters))
         .map_err(|e| Unusable(format!("TLS cannot be set up: {e}")))?
@@ -164,10 +158,7 @@ pub fn server(
             builder.with_client_cert_verifier(verifier)
         }
     };
-    let (own, key) = match identity(parameters)? {
-        Some((chain, key)) => (Own { chain, ephemeral: false }, key),
-        None => ephemeral(host)?,
-    };
+    let (own, key) = own(parameters, host)?;
     let mut config = builder
         .with_single_cert(own.chain.clone(), key)
         .map_err(|e| Unusable(format!("our certificate and key cannot be used: {e}")))?;
@@ -181,6 +172,42 @@ pub fn server(
     Ok((Arc::new(config), own))
 }
 
+/// The judge of servers that are met without rustls, and where its verdict can be read.
+///
+/// # Errors
+/// As for [`client`].
+pub(super) fn judge(trust: &Trust, parameters: &Parameters) -> Result<(Judge, Findings), Unusable> {
+    Judge::new(trust, Arc::new(provider(parameters)?))
+}
+
+/// Our certificate and its key in DER, for use without rustls: one made on the spot, if no file
+/// is given. `check` says what is wrong with a key; that they belong together is seen to here.
+///
+/// # Errors
+/// As for [`server`], and what `check` says.
+pub(super) fn own_in_der(
+    parameters: &Parameters,
+    host: Option<&str>,
+    check: impl FnOnce(&[u8]) -> Result<(), Unusable>,
+) -> Result<(Own, Vec<u8>), Unusable> {
+    let (own, key) = own(parameters, host)?;
+    let der = key.secret_der().to_vec();
+    check(&der)?;
+    let provider = rustls::crypto::ring::default_provider();
+    rustls::sign::CertifiedKey::from_der(own.chain.clone(), key, &provider)
+        .map_err(|e| Unusable(format!("our certificate and key cannot be used: {e}")))?;
+    Ok((own, der))
+}
+
+/// The IANA numbers of the cipher suites that `--ssl-ciphers` leaves.
+///
+/// # Errors
+/// As for [`client`].
+pub(super) fn suites(parameters: &Parameters) -> Result<Vec<u16>, Unusable> {
+    let suites = provider(parameters)?.cipher_suites;
+    Ok(suites.iter().map(|suite| suite.suite().into()).collect())
+}
+
 /// The certificate that we show as a server.
 #[derive(Debug)]
 pub struct Own {
@@ -192,7 +219,17 @@ pub struct Own {
 impl Own {
     /// SHA-256 of the certificate, printed.
     pub fn fingerprint(&self) -> String {
-        fingerprint(&sha256(self.chain.first().map_or(&[], |c| c.as_ref())))
+        fingerprint(&sha256(self.leaf()))
+    }
+
+    /// The certificate itself, in DER.
+    pub(super) fn leaf(&self) -> &[u8] {
+        self.chain.first().map_or(&[], |certificate| certificate.as_ref())
+    }
+
+    /// How many certificates lead from it to an authority, as far as we were given them.
+    pub fn intermediates(&self) -> usize {
+        self.chain.len().saturating_sub(1)
     }
 
     /// The chain in PEM.
@@ -236,6 +273,16 @@ fn versions(parameters: &Parameters) -> &'static [&'static SupportedProtocolVers
         (true, _) => TLS12,
         (_, true) => TLS13,
         (false, false) => rustls::ALL_VERSIONS,
+    }
+}
+
+fn own(
+    parameters: &Parameters,
+    host: Option<&str>,
+) -> Result<(Own, PrivateKeyDer<'static>), Unusable> {
+    match identity(parameters)? {
+        Some((chain, key)) => Ok((Own { chain, ephemeral: false }, key)),
+        None => ephemeral(host),
     }
 }
 
@@ -316,7 +363,7 @@ fn ephemeral(host: Option<&str>) -> Result<(Own, PrivateKeyDer<'static>), Unusab
 
 /// Judges a server's certificate by the [`Trust`] it was given.
 #[derive(Debug)]
-struct Judge {
+pub(super) struct Judge {
     trust: Trust,
     file: Option<Vec<CertificateDer<'static>>>,
     provider: Arc<CryptoProvider>,
@@ -332,27 +379,11 @@ impl ServerCertVerifier for Judge {
         ocsp: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        let mut verdict = Verdict { verified: false, why: None, ocsp: !ocsp.is_empty() };
-        let judged = if !self.trust.pins.is_empty() {
-            self.pinned(leaf)
-        } else if self.trust.verify == Verify::Skip {
-            self.findings.note(verdict);
-            return Ok(ServerCertVerified::assertion());
-        } else {
-            self.judge(leaf, chain, name, ocsp, now)
-        };
-        let must = self.trust.verify == Verify::Must || !self.trust.pins.is_empty();
-        match judged {
-            Ok(()) => verdict.verified = true,
-            Err(why) => verdict.why = Some(why),
-        }
-        let why = verdict.why.clone();
-        self.findings.note(verdict);
-        match why {
-            Some(why) if must => Err(rustls::Error::InvalidCertificate(CertificateError::Other(
+        match self.verdict(leaf, chain, name, ocsp, now) {
+            Ok(()) => Ok(ServerCertVerified::assertion()),
+            Err(why) => Err(rustls::Error::InvalidCertificate(CertificateError::Other(
                 rustls::OtherError(Arc::new(Because(why))),
             ))),
-            _ => Ok(ServerCertVerified::assertion()),
         }
     }
 
@@ -411,6 +442,50 @@ impl Judge {
             .any(|verifier| verifier.verify_signature(&key, message, signature.signature()).is_ok())
             .then(HandshakeSignatureValid::assertion)
             .ok_or(refusal)
+    }
+
+    fn new(trust: &Trust, provider: Arc<CryptoProvider>) -> Result<(Self, Findings), Unusable> {
+        let file = trust.file.as_deref().map(certificates).transpose()?;
+        let findings = Findings::default();
+        let judge = Self { trust: trust.clone(), file, provider, findings: findings.clone() };
+        Ok((judge, findings))
+    }
+
+    /// Judges a chain that came without rustls: the server's own certificate, then the others.
+    ///
+    /// # Errors
+    /// Why the connection must not be used, in words.
+    pub(super) fn accept(&self, chain: &[Vec<u8>], name: &ServerName<'_>) -> Result<(), String> {
+        let chain: Vec<_> = chain.iter().map(|der| CertificateDer::from(der.as_slice())).collect();
+        let Some((leaf, rest)) = chain.split_first() else {
+            return Err("the server showed no certificate".to_owned());
+        };
+        self.verdict(leaf, rest, name, &[], UnixTime::now()).map_err(not_accepted)
+    }
+
+    /// Notes what is found; an error only if the handshake has to fail for it.
+    fn verdict(
+        &self,
+        leaf: &CertificateDer<'_>,
+        chain: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        ocsp: &[u8],
+        now: UnixTime,
+    ) -> Result<(), String> {
+        let mut verdict = Verdict { verified: false, why: None, ocsp: !ocsp.is_empty() };
+        let judged = if !self.trust.pins.is_empty() {
+            self.pinned(leaf)
+        } else if self.trust.verify == Verify::Skip {
+            self.findings.note(verdict);
+            return Ok(());
+        } else {
+            self.judge(leaf, chain, name, ocsp, now)
+        };
+        let must = self.trust.verify == Verify::Must || !self.trust.pins.is_empty();
+        verdict.verified = judged.is_ok();
+        verdict.why = judged.as_ref().err().cloned();
+        self.findings.note(verdict);
+        if must { judged } else { Ok(()) }
     }
 
     fn pinned(&self, leaf: &CertificateDer<'_>) -> Result<(), String> {
@@ -551,13 +626,15 @@ fn is_about_algorithm(error: &CertificateError) -> bool {
     format!("{error:?}").starts_with("UnsupportedSignatureAlgorithm")
 }
 
+fn not_accepted(why: String) -> String {
+    format!("the server's certificate is not accepted: {why}")
+}
+
 /// Why a certificate is not accepted, as the end of "the certificate is not accepted: …".
 pub(super) fn words(error: &CertificateError) -> String {
     use CertificateError as C;
     match error {
-        C::Other(other) if other.0.is::<Because>() => {
-            format!("the server's certificate is not accepted: {other}")
-        }
+        C::Other(other) if other.0.is::<Because>() => not_accepted(other.to_string()),
         C::Other(other) => {
             // webpki's name for it, such as CaUsedAsEndEntity.
             let name = format!("{:?}", other.0);

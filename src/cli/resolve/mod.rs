@@ -112,6 +112,7 @@ fn connect_job(
             trust: trust(args, login.is_some() && !is_here)?,
             parameters: parameters(args, environment)?,
             name: name.unwrap_or_else(|| "localhost".to_owned()),
+            datagrams: args.udp,
         })
     } else {
         None
@@ -135,8 +136,17 @@ fn connect_job(
     if on_unix && !proxies.is_empty() {
         return Err(usage("-U and --proxy do not go together: a proxy calls hosts"));
     }
-    if args.keep_open && args.udp {
-        return Err(usage("-k and -u do not go together in connect mode: datagrams have no end"));
+    if args.keep_open && (args.udp || args.sctp) {
+        let other = if args.udp { "-u" } else { "--sctp" };
+        return Err(usage(format!(
+            "-k and {other} do not go together in connect mode: sending ends with the input there"
+        )));
+    }
+    if args.udp && starttls {
+        return Err(usage("--starttls and -u do not go together: datagrams have no upgrade"));
+    }
+    if args.udp && !args.hops.is_empty() {
+        return Err(usage("-g and -u do not go together in this version"));
     }
     if on_unix && !args.udp && args.source.is_some() {
         report.story(format_args!("-s has no effect on a Unix stream socket"));
@@ -208,6 +218,11 @@ fn listen_job(
 ) -> Result<listen::Config, Error> {
     let refused = [
         (!args.proxy.is_empty(), "--proxy and -l do not go together: --proxy is a way to call"),
+        (!args.hops.is_empty(), "-g and -l do not go together: a route is for calling"),
+        (
+            args.udp && args.ssl_client_ca.is_some(),
+            "--ssl-client-ca and -u do not go together: DTLS here asks callers for nothing",
+        ),
         (args.probe, "-z and -l do not go together: -z calls, -l waits"),
         (
             args.source.is_some(),

@@ -124,8 +124,9 @@ pub(super) fn session(args: &Args) -> Result<Session, Error> {
         manners: Manners {
             send: !args.recv_only,
             receive: if args.send_only { Receive::Discard } else { Receive::Deliver },
-            // SCTP has no half-closed state (RFC 9260 §1.5.1).
-            half_close: !args.no_shutdown && !args.sctp,
+            // SCTP has no half-closed state (RFC 9260 §1.5.1), datagrams have no end, and a
+            // close_notify of DTLS 1.2 ends both directions.
+            half_close: !args.no_shutdown && !args.sctp && !args.udp,
             user_end,
             peer_end: if keeps_sending { PeerEnd::KeepSending } else { PeerEnd::Leave },
             idle: optional_time("-i", args.idle_timeout.as_ref())?,

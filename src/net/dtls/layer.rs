@@ -1,0 +1,151 @@
+//! DTLS as a layer on a connected UDP socket, driven like TLS on a stream.
+
+use super::{Arrival, Dtls, LIMIT};
+use crate::net::buf::Buf;
+use crate::net::endpoint::{Io, Moved, Ready};
+use crate::net::tls::{Agreed, Failure};
+use std::io::{self, Read, Write};
+use std::time::Instant;
+
+/// What a datagram from the socket holds at most.
+const LARGEST: usize = 65_536;
+
+/// A DTLS connection, with what its socket has last said.
+pub struct Layer {
+    dtls: Dtls,
+    /// The last `write` was taken.
+    room: bool,
+    /// What went wrong behind the datagrams that are still to be read: first those, then this.
+    broken: Option<io::Error>,
+    now: Instant,
+    scratch: Vec<u8>,
+}
+
+impl Layer {
+    /// Around one side of a connection.
+    pub fn new(dtls: Dtls, now: Instant) -> Self {
+        Self { dtls, room: true, broken: None, now, scratch: vec![0; LARGEST] }
+    }
+
+    /// What was agreed on; `None` until the handshake is over.
+    pub fn agreed(&self) -> Option<&Agreed> {
+        self.dtls.agreed()
+    }
+
+    /// Is the handshake still under way?
+    pub fn is_handshaking(&self) -> bool {
+        self.dtls.is_handshaking() && self.broken.is_none()
+    }
+
+    /// When [`Layer::tick`] has to be called although nothing has happened.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.dtls.deadline()
+    }
+
+    /// It is so late: sends again what was not answered.
+    pub fn tick(&mut self, now: Instant) {
+        self.now = now;
+        if self.dtls.deadline().is_some_and(|deadline| deadline <= now) {
+            let result = self.dtls.timeout(now);
+            self.note(result);
+        }
+    }
+
+    /// A datagram that did not come through the socket.
+    pub fn feed(&mut self, datagram: &[u8]) {
+        let result = self.dtls.arrived(datagram, self.now);
+        self.note(result);
+    }
+
+    fn note(&mut self, result: Result<(), Failure>) {
+        if let Err(failure) = result {
+            self.broken.get_or_insert(io::Error::other(failure));
+        }
+    }
+
+    pub(in crate::net) fn can_read(&self) -> bool {
+        !self.is_handshaking() && (self.dtls.has_arrival() || self.broken.is_some())
+    }
+
+    pub(in crate::net) fn can_write(&self) -> bool {
+        !self.is_handshaking() && self.room && self.broken.is_none()
+    }
+
+    /// Moves datagrams both ways until the socket blocks or DTLS wants nothing.
+    pub(in crate::net) fn exchange(&mut self, io: &mut Io, ready: &mut Ready) -> io::Result<bool> {
+        let mut any = false;
+        loop {
+            let moved = self.send(io, ready)? | self.receive(io, ready)?;
+            any |= moved;
+            if !moved {
+                break;
+            }
+        }
+        // In a handshake nobody reads, so nobody else would say what is wrong.
+        if !self.dtls.is_handshaking() || self.broken.is_none() {
+            return Ok(any);
+        }
+        self.broken.take().map_or(Ok(any), Err)
+    }
+
+    fn send(&mut self, io: &mut Io, ready: &mut Ready) -> io::Result<bool> {
+        let mut moved = false;
+        while let (Some(datagram), true) = (self.dtls.next_out(), ready.tx) {
+            match io.write(datagram) {
+                Ok(_) => {
+                    self.dtls.sent();
+                    self.room = true;
+                    moved = true;
+                }
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => ready.tx = false,
+                Err(e) => return Err(e),
+            }
+        }
+        Ok(moved)
+    }
+
+    fn receive(&mut self, io: &mut Io, ready: &mut Ready) -> io::Result<bool> {
+        if !ready.rx || !self.dtls.has_room() {
+            return Ok(false);
+        }
+        match io.read(&mut self.scratch) {
+            Ok(n) => {
+                let result = self.dtls.arrived(&self.scratch[..n], self.now);
+                self.note(result);
+                Ok(true)
+            }
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
+                ready.rx = false;
+                Ok(false)
+            }
+            Err(e) => Err(e),
+        }
+    }
+
+    pub(in crate::net) fn read(&mut self, buf: &mut Buf) -> io::Result<Moved> {
+        match self.dtls.next_in(buf) {
+            Some(Arrival::Datagram(n)) => Ok(Moved::Bytes(n)),
+            Some(Arrival::Closed) => Ok(Moved::Eof),
+            None => self.broken.take().map_or(Ok(Moved::Blocked), Err),
+        }
+    }
+
+    pub(in crate::net) fn write(&mut self, bytes: &[u8]) -> io::Result<Moved> {
+        if self.dtls.write(bytes).map_err(io::Error::other)? {
+            return Ok(Moved::Bytes(bytes.len()));
+        }
+        self.room = false;
+        Ok(Moved::Blocked)
+    }
+
+    pub(in crate::net) fn close(&mut self, io: &mut Io, ready: &mut Ready) -> io::Result<bool> {
+        let closed = self.dtls.close();
+        self.send(io, ready)?;
+        Ok(closed && self.dtls.next_out().is_none())
+    }
+
+    /// The longest datagram.
+    pub(in crate::net) fn limit(&self) -> usize {
+        LIMIT
+    }
+}
