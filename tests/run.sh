@@ -7,7 +7,7 @@ cd "$(dirname "$0")/.."
 
 # The peers that the tests talk to, and the tools that they are checked with.
 packages=(curl dovecot-core gnutls-bin iproute2 mandoc ncat netcat-openbsd openssl postfix procps
-    python3 socat swaks tmux util-linux zsh)
+    python3 socat strace swaks tmux util-linux zsh)
 
 missing() {
     local package
