@@ -78,7 +78,6 @@ pub struct Dialogue<M> {
     /// This end may stop reading without ending the conversation: a command does.
     forgiving: bool,
     up_silent: bool,
-    driven: Option<Instant>,
     /// What has come is held back until then (`-d`).
     held_until: Option<Instant>,
     /// What went wrong with the peer; told once what it had sent is dealt with.
@@ -100,7 +99,6 @@ impl<M: Machine> Dialogue<M> {
             patience: Patience::new(manners),
             forgiving: false,
             up_silent: false,
-            driven: None,
             held_until: None,
             trouble: None,
         }
@@ -116,11 +114,6 @@ impl<M: Machine> Dialogue<M> {
     /// Had this end nothing to say, and nothing of it waited, when it was last driven?
     pub fn is_up_silent(&self) -> bool {
         self.up_silent
-    }
-
-    /// When it was last driven.
-    pub fn last_drive(&self) -> Option<Instant> {
-        self.driven
     }
 
     /// Something of the peer's that did not come through its endpoint goes first. What does not
@@ -369,7 +362,6 @@ impl<M: Machine> Dialogue<M> {
             down_done,
         };
         self.up_silent = up_empty && matches!(otherwise, Outcome::Waiting);
-        self.driven = Some(now);
         // As in a relay: a cut stream is no reason not to send the rest of ours.
         let goes_on = self.patience.manners().peer_end == PeerEnd::KeepSending;
         let waits = goes_on && !facts.up_done && matches!(self.trouble, Some(Trouble::Cut));

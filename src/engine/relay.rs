@@ -29,7 +29,6 @@ pub struct Relay {
     up_lost: bool,
     up_silent: bool,
     busy: bool,
-    driven: Option<Instant>,
 }
 
 impl Relay {
@@ -73,7 +72,6 @@ impl Relay {
             up_lost: false,
             up_silent: false,
             busy: false,
-            driven: None,
         }
     }
 
@@ -108,11 +106,6 @@ impl Relay {
     /// Did the last drive end because the budget ran out?
     pub fn is_busy(&self) -> bool {
         self.busy
-    }
-
-    /// When it was last driven.
-    pub fn last_drive(&self) -> Option<Instant> {
-        self.driven
     }
 
     /// Is each direction (up, down) spliced?
@@ -206,7 +199,6 @@ impl Conversation for Relay {
         self.seen = seen;
         self.up_silent = facts.up_silent;
         self.busy = up == Turn::More || down == Turn::More;
-        self.driven = Some(now);
         // A stream that was cut is no reason not to send the rest of ours, if that was wanted.
         let goes_on = self.patience.manners().peer_end == PeerEnd::KeepSending;
         let waits = goes_on && !facts.up_done && matches!(self.trouble, Some(Trouble::Cut));

@@ -28,9 +28,6 @@ trait Carrier: Conversation {
     /// Had the child nothing to say, and nothing of it waited, at the last drive?
     fn is_up_silent(&self) -> bool;
 
-    /// When it was last driven.
-    fn last_drive(&self) -> Option<Instant>;
-
     /// Bytes of the peer's that did not come through its endpoint.
     fn hear(&mut self, bytes: &[u8]);
 
@@ -44,10 +41,6 @@ trait Carrier: Conversation {
 impl Carrier for Relay {
     fn is_up_silent(&self) -> bool {
         Relay::is_up_silent(self)
-    }
-
-    fn last_drive(&self) -> Option<Instant> {
-        Relay::last_drive(self)
     }
 
     fn hear(&mut self, bytes: &[u8]) {
@@ -66,10 +59,6 @@ impl Carrier for Relay {
 impl<M: Machine<Event = Infallible>> Carrier for Dialogue<M> {
     fn is_up_silent(&self) -> bool {
         Dialogue::is_up_silent(self)
-    }
-
-    fn last_drive(&self) -> Option<Instant> {
-        Dialogue::last_drive(self)
     }
 
     fn hear(&mut self, bytes: &[u8]) {
@@ -101,6 +90,8 @@ pub struct Service {
     /// The relay wants another turn at once.
     busy: bool,
     child: Child,
+    /// When it was last driven.
+    last_drive: Option<Instant>,
     /// The conversation is over, and how; a child that is not wanted any more has time until then.
     leaving: Option<(Result<(), Trouble>, Option<Instant>)>,
 }
@@ -127,7 +118,7 @@ impl Service {
             }
             Translation { .. } => Box::new(Relay::new(pipes, peer, manners, tap).forgiving()),
         };
-        Self { relay, busy: false, child, leaving: None }
+        Self { relay, busy: false, child, last_drive: None, leaving: None }
     }
 
     /// Bytes sent to the peer and received from it.
@@ -141,8 +132,13 @@ impl Service {
     }
 
     /// Asks the child to end.
-    pub fn dismiss(&self) {
+    pub fn dismiss(&mut self) {
         self.child.end(false);
+    }
+
+    /// Has the child ended, and with it all that was asked to?
+    pub fn has_gone(&mut self) -> bool {
+        self.child.has_gone()
     }
 
     /// How the child ended, if it has.
@@ -188,6 +184,7 @@ impl Conversation for Service {
     }
 
     fn drive(&mut self, now: Instant) -> Result<Status, Trouble> {
+        self.last_drive = Some(now);
         if self.leaving.is_none() {
             let Some(how) = self.relayed(now) else {
                 return Ok(if self.busy { Status::Runnable } else { Status::Waiting });
@@ -195,12 +192,12 @@ impl Conversation for Service {
             // When all is said a command may still have work to do; when its peer is gone it is
             // not wanted any more.
             let until = how.is_err().then(|| now + GRACE);
-            if how.is_err() && self.child.status().is_none() {
+            if how.is_err() {
                 self.child.end(false);
             }
             self.leaving = Some((how, until));
         }
-        let ended = self.child.status().is_some();
+        let ended = self.child.has_gone();
         match self.leaving.take() {
             Some((how, _)) if ended => how.map(|()| Status::Finished),
             Some((how, Some(until))) if until <= now => {
@@ -216,7 +213,7 @@ impl Conversation for Service {
 
     fn deadline(&self) -> Option<Instant> {
         let leaving = self.leaving.as_ref().and_then(|(_, until)| *until);
-        let glance = self.child.glance().and_then(|glance| Some(self.relay.last_drive()? + glance));
+        let glance = self.child.glance().and_then(|glance| Some(self.last_drive? + glance));
         self.relay.deadline().into_iter().chain(leaving).chain(glance).min()
     }
 }

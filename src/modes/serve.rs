@@ -114,7 +114,7 @@ impl<'a> Guest<'a> {
     /// Does its command run?
     fn runs(&mut self) -> bool {
         match &mut self.phase {
-            Phase::Talk(service) => service.status().is_none(),
+            Phase::Talk(service) => !service.has_gone(),
             Phase::Handshake(_) | Phase::Parting(_) | Phase::Nowhere => false,
         }
     }
@@ -132,7 +132,7 @@ impl<'a> Guest<'a> {
     /// Asks the command to end; true if there is one.
     pub(super) fn dismiss(&mut self) -> bool {
         let runs = self.runs();
-        if let Phase::Talk(service) = &self.phase {
+        if let Phase::Talk(service) = &mut self.phase {
             service.dismiss();
         }
         runs

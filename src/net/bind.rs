@@ -173,7 +173,7 @@ impl Listener {
         socket.set_nonblocking(true)?;
         let address = SockAddr::unix(path)?;
         match socket.bind(&address) {
-            Err(e) if e.kind() == io::ErrorKind::AddrInUse && is_stale(protocol, path) => {
+            Err(e) if e.kind() == io::ErrorKind::AddrInUse && is_stale(path) => {
                 std::fs::remove_file(path)?;
                 socket.bind(&address)?;
             }
@@ -422,15 +422,13 @@ fn family_is_missing(e: &io::Error) -> bool {
 }
 
 /// A socket file behind which nobody listens.
-fn is_stale(protocol: Protocol, path: &Path) -> bool {
-    use std::os::unix::net::{UnixDatagram, UnixStream};
+fn is_stale(path: &Path) -> bool {
+    use socket2::{Domain, SockAddr, Socket, Type};
     let is_socket = std::fs::symlink_metadata(path).is_ok_and(|m| m.file_type().is_socket());
-    // Asked by a socket of the wrong kind: who is there says so (EPROTOTYPE), and has not been
-    // called. Where nobody is, the call is refused.
-    let called = || match protocol {
-        Protocol::Stream | Protocol::Sctp => UnixDatagram::unbound().and_then(|s| s.connect(path)),
-        Protocol::Datagram => UnixStream::connect(path).map(drop),
-    };
+    // Asked by a socket of a kind that neither streams nor datagrams are: who is there says so
+    // (EPROTOTYPE), and has not been called. Where nobody is, the call is refused.
+    let called =
+        || Socket::new(Domain::UNIX, Type::SEQPACKET, None)?.connect(&SockAddr::unix(path)?);
     is_socket && called().is_err_and(|e| e.kind() == io::ErrorKind::ConnectionRefused)
 }
 

@@ -4,7 +4,7 @@ use super::endpoint::{Endpoint, Io};
 use crate::sys::fd::Shared;
 use mio::unix::SourceFd;
 use mio::{Interest, Registry, Token};
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::{Pid, Signal, kill_process_group, test_kill_process_group};
 use std::ffi::OsStr;
 use std::fmt;
 use std::io;
@@ -62,7 +62,7 @@ impl Program {
         let rx = process.stdout.take().map(|rx| Shared::new(rx.into())).transpose()?;
         let endpoint = Endpoint::new(Io::Pair { rx, tx: Some(Shared::new(tx)?) });
         let bell = bell(process.id());
-        Ok((Child { process, bell, registered: false, ended: None }, endpoint))
+        Ok((Child { process, bell, registered: false, ended: None, told: false }, endpoint))
     }
 }
 
@@ -109,6 +109,8 @@ pub struct Child {
     bell: Option<OwnedFd>,
     registered: bool,
     ended: Option<ExitStatus>,
+    /// It has been asked to end.
+    told: bool,
 }
 
 impl Child {
@@ -133,25 +135,39 @@ impl Child {
         self.ended
     }
 
+    /// Has it ended? One that was asked to has when its whole group has; what a command leaves
+    /// behind of its own accord may stay.
+    pub fn has_gone(&mut self) -> bool {
+        self.status().is_some()
+            && !(self.told && self.group().is_some_and(|g| test_kill_process_group(g).is_ok()))
+    }
+
     /// How often to look, where no event tells.
     pub fn glance(&self) -> Option<Duration> {
-        self.bell.is_none().then_some(GLANCE)
+        (self.bell.is_none() || self.told).then_some(GLANCE)
     }
 
     /// Asks its whole group to end, or (`hard`) makes it.
-    pub fn end(&self, hard: bool) {
-        let signal = if hard { Signal::KILL } else { Signal::TERM };
-        // Whoever is gone already has nothing to be told.
-        if let Some(group) = Pid::from_raw(i32::try_from(self.process.id()).unwrap_or(0)) {
+    pub fn end(&mut self, hard: bool) {
+        // Whoever is gone already has nothing to be told, and its number may be another's.
+        if !self.has_gone()
+            && let Some(group) = self.group()
+        {
+            self.told = true;
+            let signal = if hard { Signal::KILL } else { Signal::TERM };
             let _ = kill_process_group(group, signal);
         }
+    }
+
+    fn group(&self) -> Option<Pid> {
+        Pid::from_raw(i32::try_from(self.process.id()).ok()?)
     }
 }
 
 impl Drop for Child {
     /// No orphan and no zombie: what still runs is ended.
     fn drop(&mut self) {
-        if self.status().is_none() {
+        if !self.has_gone() {
             self.end(true);
             let _ = self.process.wait();
         }

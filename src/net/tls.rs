@@ -390,7 +390,7 @@ pub(super) fn alert_words(number: u8, protocol: &str, peer: &str) -> Failure {
     use rustls::AlertDescription as A;
     let (what, hint) = match A::from(number) {
         A::HandshakeFailure => ("it accepts no cipher suite or group that we offer", None),
-        A::ProtocolVersion => ("it accepts no version that we offer", Some(VERSIONS)),
+        A::ProtocolVersion => ("it accepts no TLS version that we offer", Some(VERSIONS)),
         A::UnrecognisedName => {
             ("it does not know the name we asked for", Some("try --ssl-servername NAME"))
         }
