@@ -316,7 +316,9 @@ impl Visitor for Guest<'_> {
         if self.endpoint(REMOTE).is_some_and(|endpoint| endpoint.feed(&datagram)) {
             return;
         }
-        if self.early.len() < MOST_EARLY {
+        if let Phase::Talk(service) = &mut self.phase {
+            service.hear(&datagram);
+        } else if self.early.len() < MOST_EARLY {
             self.early.push_back(datagram);
         }
     }

@@ -292,8 +292,8 @@ impl Listener {
                 socket.connect(from)?;
                 registry.deregister(socket)?;
                 let socket = std::os::fd::AsFd::as_fd(socket).try_clone_to_owned()?;
-                let socket = UdpSocket::from_std(socket.into());
-                Ok(Some((Endpoint::new(Io::Udp(socket)), Caller::Inet(from))))
+                let io = Io::udp(UdpSocket::from_std(socket.into()))?;
+                Ok(Some((Endpoint::new(io), Caller::Inet(from))))
             }
             Listener::UnixDatagram(socket, _) => {
                 let mut buf = [std::mem::MaybeUninit::new(0)];
@@ -331,7 +331,7 @@ impl Listener {
         }
         socket.bind(&(*here).into())?;
         socket.connect(&(*there).into())?;
-        Ok(Some(Endpoint::new(Io::Udp(UdpSocket::from_std(socket.into())))))
+        Ok(Some(Endpoint::new(Io::udp(UdpSocket::from_std(socket.into()))?)))
     }
 
     /// Do callers come in datagrams?

@@ -284,7 +284,7 @@ pub fn udp(address: SocketAddr, from: &Source) -> io::Result<Endpoint> {
         socket.bind(&source.into())?;
     }
     socket.connect(&address.into())?;
-    Ok(Endpoint::new(Io::Udp(mio::net::UdpSocket::from_std(socket.into()))))
+    Ok(Endpoint::new(Io::udp(mio::net::UdpSocket::from_std(socket.into()))?))
 }
 
 /// Takes a Unix datagram socket as the peer, from a socket file of ours that answers come to.

@@ -8,7 +8,7 @@ use mio::event::Event;
 use mio::unix::SourceFd;
 use mio::{Interest, Registry, Token, net};
 use std::io::{self, IoSlice, Read, Write};
-use std::net::Shutdown;
+use std::net::{Shutdown, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::time::Instant;
 
@@ -42,8 +42,8 @@ pub enum Io {
     Tcp(net::TcpStream),
     /// A Unix stream socket.
     Unix(net::UnixStream),
-    /// A UDP socket that is connected to its peer.
-    Udp(net::UdpSocket),
+    /// A UDP socket that is connected to this peer, by [`Io::udp`].
+    Udp(net::UdpSocket, SocketAddr),
     /// A Unix datagram socket that is connected to its peer.
     UnixDatagram(net::UnixDatagram),
     /// Two one-way descriptors: our own standard input and output.
@@ -55,6 +55,18 @@ pub enum Io {
         /// Where bytes go to.
         tx: Option<Shared>,
     },
+}
+
+impl Io {
+    /// A UDP socket that is connected to its peer. What others sent before it was is dropped:
+    /// connect(2) lets it stay in the queue.
+    ///
+    /// # Errors
+    /// It has no peer.
+    pub fn udp(socket: net::UdpSocket) -> io::Result<Self> {
+        let peer = socket.peer_addr()?;
+        Ok(Io::Udp(socket, peer))
+    }
 }
 
 /// What is on top of the transport.
@@ -94,7 +106,7 @@ impl Endpoint {
         match &mut self.io {
             Io::Tcp(s) => registry.register(s, token, both),
             Io::Unix(s) => registry.register(s, token, both),
-            Io::Udp(s) => registry.register(s, token, both),
+            Io::Udp(s, _) => registry.register(s, token, both),
             Io::UnixDatagram(s) => registry.register(s, token, both),
             Io::Pair { rx, tx } => {
                 let halves = [(rx, Interest::READABLE), (tx, Interest::WRITABLE)];
@@ -253,7 +265,7 @@ impl Endpoint {
             return Some(dtls.limit());
         }
         match &self.io {
-            Io::Udp(_) | Io::UnixDatagram(_) => Some(LARGEST_DATAGRAM),
+            Io::Udp(..) | Io::UnixDatagram(_) => Some(LARGEST_DATAGRAM),
             Io::Tcp(_) | Io::Unix(_) | Io::Pair { .. } => None,
         }
     }
@@ -288,7 +300,7 @@ impl Endpoint {
             Io::Tcp(s) => s.shutdown(Shutdown::Write),
             Io::Unix(s) => s.shutdown(Shutdown::Write),
             // Datagrams have no end that could be told.
-            Io::Udp(_) | Io::UnixDatagram(_) => Ok(()),
+            Io::Udp(..) | Io::UnixDatagram(_) => Ok(()),
             Io::Pair { tx, .. } => {
                 *tx = None;
                 Ok(())
@@ -320,7 +332,7 @@ impl Endpoint {
         match &self.io {
             Io::Tcp(s) => Some(s.as_fd()),
             Io::Unix(s) => Some(s.as_fd()),
-            Io::Udp(_) | Io::UnixDatagram(_) => None,
+            Io::Udp(..) | Io::UnixDatagram(_) => None,
             Io::Pair { rx, .. } => rx.as_ref().filter(|fd| fd.splices_out()).map(AsFd::as_fd),
         }
     }
@@ -333,16 +345,16 @@ impl Endpoint {
         match &self.io {
             Io::Tcp(s) => Some(s.as_fd()),
             Io::Unix(s) => Some(s.as_fd()),
-            Io::Udp(_) | Io::UnixDatagram(_) => None,
+            Io::Udp(..) | Io::UnixDatagram(_) => None,
             Io::Pair { tx, .. } => tx.as_ref().filter(|fd| fd.splices_in()).map(AsFd::as_fd),
         }
     }
 
     /// Our address and the peer's, where they are IP addresses.
-    pub fn addresses(&self) -> Option<(std::net::SocketAddr, std::net::SocketAddr)> {
+    pub fn addresses(&self) -> Option<(SocketAddr, SocketAddr)> {
         match &self.io {
             Io::Tcp(s) => Some((s.local_addr().ok()?, s.peer_addr().ok()?)),
-            Io::Udp(s) => Some((s.local_addr().ok()?, s.peer_addr().ok()?)),
+            Io::Udp(s, _) => Some((s.local_addr().ok()?, s.peer_addr().ok()?)),
             Io::Unix(_) | Io::UnixDatagram(_) | Io::Pair { .. } => None,
         }
     }
@@ -381,7 +393,7 @@ impl Endpoint {
     /// What goes in `NCAT_PROTO`.
     pub fn protocol(&self) -> &'static str {
         match &self.io {
-            Io::Udp(_) | Io::UnixDatagram(_) => "UDP",
+            Io::Udp(..) | Io::UnixDatagram(_) => "UDP",
             #[cfg(target_os = "linux")]
             Io::Tcp(s)
                 if socket2::SockRef::from(s)
@@ -398,7 +410,7 @@ impl Endpoint {
     pub fn unacknowledged(&self) -> Option<usize> {
         match &self.io {
             Io::Tcp(s) => crate::sys::sockopt::unacknowledged(s.as_fd()).ok(),
-            Io::Unix(_) | Io::Udp(_) | Io::UnixDatagram(_) | Io::Pair { .. } => None,
+            Io::Unix(_) | Io::Udp(..) | Io::UnixDatagram(_) | Io::Pair { .. } => None,
         }
     }
 
@@ -456,7 +468,12 @@ impl Read for Io {
         match self {
             Io::Tcp(s) => s.read(buf),
             Io::Unix(s) => s.read(buf),
-            Io::Udp(s) => s.recv(buf),
+            Io::Udp(s, peer) => loop {
+                let (n, from) = s.recv_from(buf)?;
+                if (from.ip(), from.port()) == (peer.ip(), peer.port()) {
+                    return Ok(n);
+                }
+            },
             Io::UnixDatagram(s) => s.recv(buf),
             Io::Pair { rx, .. } => rx.as_mut().map_or(Ok(0), |rx| rx.read(buf)),
         }
@@ -468,7 +485,7 @@ impl Write for Io {
         match self {
             Io::Tcp(s) => s.write(buf),
             Io::Unix(s) => s.write(buf),
-            Io::Udp(s) => s.send(buf),
+            Io::Udp(s, _) => s.send(buf),
             Io::UnixDatagram(s) => s.send(buf),
             Io::Pair { tx: Some(tx), .. } => tx.write(buf),
             Io::Pair { tx: None, .. } => Err(rustix::io::Errno::BADF.into()),
@@ -480,7 +497,7 @@ impl Write for Io {
         match self {
             Io::Tcp(s) => s.write_vectored(bufs),
             Io::Unix(s) => s.write_vectored(bufs),
-            Io::Udp(_) | Io::UnixDatagram(_) | Io::Pair { .. } => {
+            Io::Udp(..) | Io::UnixDatagram(_) | Io::Pair { .. } => {
                 self.write(bufs.iter().find(|b| !b.is_empty()).map_or(&[], |b| b))
             }
         }
