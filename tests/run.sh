@@ -38,4 +38,5 @@ if [ "${1:-}" != --quick ]; then
     cargo clippy --all-targets -- -D warnings
     RUSTDOCFLAGS='-D warnings' cargo doc --no-deps --document-private-items -q
 fi
-cargo test --no-fail-fast
+# A parent that ignores signals (nohup) would make our tests of signals wait for ever.
+env --default-signal cargo test --no-fail-fast

@@ -7,7 +7,7 @@ use rustix::fs::OFlags;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::thread::JoinHandle;
-use tool::{Running, Terminal, on_terminal, wait_until};
+use tool::{Running, Terminal, on_terminal, on_terminal_by, wait_until};
 
 /// A peer that says something and then hears everything to the end.
 fn peer(says: &'static [u8]) -> (u16, JoinHandle<Vec<u8>>) {
@@ -163,6 +163,21 @@ fn a_signal_at_the_prompt_puts_the_modes_back_first() {
         running.wait().expect_code(code);
         assert_eq!(terminal.modes(), modes, "{signal}");
     }
+}
+
+#[test]
+fn a_signal_that_is_ignored_disturbs_no_prompt() {
+    let (port, heard) = smtp();
+    let place = format!("127.0.0.1:{port}");
+    let args = ["--smtp", "--auth", "tim", &place];
+    let (running, mut terminal) = on_terminal_by(&["env", "--ignore-signal=HUP"], &args);
+    running.wait_stdout("password for tim: ");
+    running.signal("HUP");
+    terminal.type_text("tanstaaftanstaaf\n");
+    running.wait_stdout("220 mail.test");
+    terminal.type_text("\x04");
+    running.wait().expect_code(0);
+    assert!(heard.join().unwrap().contains("AUTH PLAIN AHRpbQB0YW5zdGFhZnRhbnN0YWFm\r\n"));
 }
 
 #[test]

@@ -79,7 +79,7 @@ pub struct Held {
 }
 
 impl Held {
-    /// Holds SIGINT, SIGTERM, SIGHUP and SIGQUIT back from now on.
+    /// Holds SIGINT, SIGTERM, SIGHUP and SIGQUIT back from now on, but none that is ignored.
     #[allow(unsafe_code)]
     pub fn fatal() -> Self {
         let mut set = std::mem::MaybeUninit::<libc::sigset_t>::zeroed();
@@ -88,7 +88,8 @@ impl Held {
         // are those of real signals, so none of the calls can fail.
         let before = unsafe {
             libc::sigemptyset(set.as_mut_ptr());
-            for signal in FATAL {
+            // One that does nothing is not waited for, and must not look as if it did (`nohup`).
+            for signal in FATAL.into_iter().filter(|&s| !is_ignored(s)) {
                 libc::sigaddset(set.as_mut_ptr(), signal);
             }
             libc::pthread_sigmask(libc::SIG_BLOCK, set.as_ptr(), before.as_mut_ptr());

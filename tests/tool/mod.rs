@@ -318,6 +318,11 @@ pub struct Terminal {
 /// on the screen is the standard output of what is returned.
 #[track_caller]
 pub fn on_terminal(args: &[&str]) -> (Running, Terminal) {
+    on_terminal_by(&[], args)
+}
+
+/// The same, started by another program, such as `env`.
+pub fn on_terminal_by(starter: &[&str], args: &[&str]) -> (Running, Terminal) {
     use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
     let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
     grantpt(&master).unwrap();
@@ -331,7 +336,13 @@ pub fn on_terminal(args: &[&str]) -> (Running, Terminal) {
         .unwrap();
     let before = format!("{:?}", rustix::termios::tcgetattr(&slave).unwrap());
     let mut command = Command::new("setsid");
-    command.arg("--ctty").arg(NCAT).args(args).env_remove("NCAT_AUTH").env("NO_COLOR", "1");
+    command
+        .arg("--ctty")
+        .args(starter)
+        .arg(NCAT)
+        .args(args)
+        .env_remove("NCAT_AUTH")
+        .env("NO_COLOR", "1");
     command.stdin(slave.try_clone().unwrap());
     command.stdout(slave.try_clone().unwrap());
     command.stderr(slave.try_clone().unwrap());
