@@ -37,8 +37,11 @@ impl Program {
         let mut command = match self {
             Program::Direct(words) => {
                 let mut words = words.iter();
-                let mut command = Command::new(words.next().map_or("", |word| word));
-                command.args(words);
+                let program = words.next().map_or("", |word| word);
+                // As execv(3) does it: a path from here, and no look at PATH.
+                let path = if program.contains('/') { "" } else { "./" };
+                let mut command = Command::new(format!("{path}{program}"));
+                command.arg0(program).args(words);
                 command
             }
             Program::Shell(line) => {
