@@ -143,21 +143,10 @@ pub fn run(scene: Scene<'_>, link: Link, config: Config, tap: Tap) -> Result<Exi
     }
     let start = reactor.now();
     let veil = session.safe_output.veil(&local);
-    let dialogue = Dialogue::new(local, link.endpoint, machine, session.manners.clone(), tap);
-    let mut talk = Helped {
-        dialogue: resumed(dialogue.veiled(veil), link.early),
-        tls: link.tls,
-        handshaking: false,
-        upgraded: false,
-        until: link.until,
-        patience: link.patience,
-        info: link.info,
-        probe: link.probe,
-        name: peer.name,
-        explain: config.explain,
-        typed,
-        report,
-    };
+    let helped = Helped::new(link, peer.name, report, |server| {
+        Dialogue::new(local, server, machine, session.manners.clone(), tap).veiled(veil)
+    });
+    let mut talk = Helped { explain: config.explain, typed, ..helped };
     let result = crate::engine::run(reactor, &mut talk, None);
     let totals = talk.dialogue.totals();
     let worst = talk.dialogue.machine().worst();
@@ -187,13 +176,6 @@ pub fn run(scene: Scene<'_>, link: Link, config: Config, tap: Tap) -> Result<Exi
     })
 }
 
-fn resumed(dialogue: Dialogue<session::Session>, early: Option<Buf>) -> Dialogue<session::Session> {
-    match early {
-        Some(early) => dialogue.starting_with(early),
-        None => dialogue,
-    }
-}
-
 /// Speaks until TLS is on, with nobody at this end, then carries bytes as ever.
 fn upgrade(scene: Scene<'_>, link: Link, config: Config, tap: Tap) -> Result<Exit, Error> {
     let (peer, report) = (scene.peer, scene.report);
@@ -208,24 +190,13 @@ fn upgrade(scene: Scene<'_>, link: Link, config: Config, tap: Tap) -> Result<Exi
     });
     let nobody = Endpoint::new(Io::Pair { rx: None, tx: None });
     let manners = Manners { send: false, receive: Receive::Discard, ..Manners::default() };
-    let mut talk = Helped {
-        dialogue: resumed(Dialogue::new(nobody, link.endpoint, machine, manners, tap), link.early),
-        tls: link.tls,
-        handshaking: false,
-        upgraded: false,
-        until: link.until,
-        patience: link.patience,
-        info: link.info,
-        probe: link.probe,
-        name: peer.name,
-        explain: false,
-        typed: false,
-        report,
-    };
+    let mut talk = Helped::new(link, peer.name, report, |server| {
+        Dialogue::new(nobody, server, machine, manners, tap)
+    });
     let result = crate::engine::run(scene.reactor, &mut talk, None);
     let (endpoint, early, tap) = talk.dialogue.into_parts();
     match result {
-        Ok(()) if link.probe => talk::finish(scene.reactor, None, Ok(()), endpoint, peer),
+        Ok(()) if talk.probe => talk::finish(scene.reactor, None, Ok(()), endpoint, peer),
         Ok(()) => talk::run(scene, endpoint, Some(early), tap),
         Err(trouble) => talk::explain(trouble, peer),
     }
@@ -247,7 +218,34 @@ struct Helped<'a> {
     report: &'a Report,
 }
 
-impl Helped<'_> {
+impl<'a> Helped<'a> {
+    /// Nobody types, and nothing is explained.
+    fn new(
+        link: Link,
+        name: &'a str,
+        report: &'a Report,
+        dialogue: impl FnOnce(Endpoint) -> Dialogue<session::Session>,
+    ) -> Self {
+        let dialogue = dialogue(link.endpoint);
+        Self {
+            dialogue: match link.early {
+                Some(early) => dialogue.starting_with(early),
+                None => dialogue,
+            },
+            tls: link.tls,
+            handshaking: false,
+            upgraded: false,
+            until: link.until,
+            patience: link.patience,
+            info: link.info,
+            probe: link.probe,
+            name,
+            explain: false,
+            typed: false,
+            report,
+        }
+    }
+
     fn tell(&mut self, event: Event) {
         match event {
             Event::Said(line) => self.report.story(format_args!("C: {}", quoted(line.as_bytes()))),
