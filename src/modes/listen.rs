@@ -10,7 +10,7 @@ use crate::engine::handshake::Handshake;
 use crate::engine::reactor::{Address, Reactor};
 use crate::engine::room::{Event, Purpose, Room};
 use crate::engine::tap::Tap;
-use crate::engine::{HOUSE, LOCAL, REMOTE, SOLO, Status};
+use crate::engine::{HOUSE, LOCAL, REMOTE, SOLO, Status, Trouble};
 use crate::error::{Error, Exit, words};
 use crate::net::access::Access;
 use crate::net::bind::{Arrival, Caller, Listener, Protocol};
@@ -271,8 +271,8 @@ struct Server<'a> {
 
 /// Whom the wait for one caller has brought.
 enum First {
-    /// A caller, and the listener that has to stay as long.
-    Called(Endpoint, Caller, Option<Listener>),
+    /// A caller, and the listener whose socket is its own now.
+    Called(Endpoint, Caller, Option<usize>),
     /// A signal instead.
     Nobody(Exit),
 }
@@ -286,33 +286,78 @@ impl<'a> Server<'a> {
     }
 
     /// One caller; the others are refused by the kernel.
-    fn one(mut self, listeners: Vec<Listener>, tap: Tap) -> Result<Exit, Error> {
-        // The file of a Unix datagram socket stays as long as its caller.
-        let (endpoint, caller, _listener) = match self.first_caller(listeners)? {
-            First::Called(endpoint, caller, listener) => (endpoint, caller, listener),
-            First::Nobody(exit) => return Ok(exit),
-        };
-        if !self.access.admits(caller.ip()) {
-            not_allowed(self.report, &caller);
-            return Ok(Exit::DONE);
+    fn one(mut self, mut listeners: Vec<Listener>, tap: Tap) -> Result<Exit, Error> {
+        loop {
+            let (endpoint, caller, used) = match self.first_caller(&mut listeners)? {
+                First::Called(endpoint, caller, used) => (endpoint, caller, used),
+                First::Nobody(exit) => return Ok(exit),
+            };
+            if !self.access.admits(caller.ip()) {
+                not_allowed(self.report, &caller);
+                return Ok(Exit::DONE);
+            }
+            if self.config.most == 0 {
+                deny(self.report, 0, &caller);
+                return Ok(Exit::DONE);
+            }
+            let mut endpoint = dress(endpoint, self.tls.as_ref(), self.reactor.now())?;
+            if matches!(self.tls, Some(Armour::Dtls(_))) {
+                let mut handshake = self.shake(endpoint);
+                let signals = Some(&mut self.signals);
+                let shaken = crate::engine::run(&mut self.reactor, &mut handshake, signals);
+                endpoint = handshake.into_peer();
+                if let Err(trouble) = shaken {
+                    let is_signal = matches!(trouble, Trouble::Signal(_));
+                    if is_signal || !endpoint.is_unproven() {
+                        let name = caller.to_string();
+                        return talk::explain(trouble, Peer { name: &name, role: Role::Server });
+                    }
+                    // Anybody may have called in its name, so nobody has.
+                    self.release(endpoint, &mut listeners, used)?;
+                    complain(trouble, &caller.to_string(), self.report);
+                    continue;
+                }
+            }
+            // The file of a Unix datagram socket stays as long as its caller; all others go.
+            let _listener = used.map(|i| listeners.swap_remove(i));
+            listeners.clear();
+            return match &self.config.program {
+                Some(program) => self.serve_one(program, endpoint, &caller, tap),
+                None => self.talk(endpoint, &caller, tap),
+            };
         }
-        if self.config.most == 0 {
-            deny(self.report, 0, &caller);
-            return Ok(Exit::DONE);
+    }
+
+    /// Listens again to everybody, where `endpoint` was made of a listener.
+    fn release(
+        &mut self,
+        mut endpoint: Endpoint,
+        listeners: &mut [Listener],
+        used: Option<usize>,
+    ) -> Result<(), Error> {
+        let cannot = |e: io::Error| Error::machine(format!("cannot listen again: {}", words(&e)));
+        let registry = self.reactor.registry();
+        // Its descriptor shares the listener's socket, so closing it would not do.
+        endpoint.deregister(registry).map_err(cannot)?;
+        match used {
+            Some(side) => {
+                let token = Address { key: HOUSE, side }.into();
+                listeners[side].release(registry, token).map_err(cannot)
+            }
+            None => Ok(()),
         }
-        let endpoint = dress(endpoint, self.tls.as_ref(), self.reactor.now())?;
-        match &self.config.program {
-            Some(program) => self.serve_one(program, endpoint, &caller, tap),
-            None => self.talk(endpoint, &caller, tap),
-        }
+    }
+
+    fn shake(&self, endpoint: Endpoint) -> Handshake {
+        let patience = self.handshake();
+        Handshake::new(endpoint, self.reactor.now() + patience, patience)
     }
 
     fn talk(mut self, mut endpoint: Endpoint, caller: &Caller, tap: Tap) -> Result<Exit, Error> {
         let name = caller.to_string();
         let peer = Peer { name: &name, role: Role::Server };
         if endpoint.is_handshaking() {
-            let patience = self.handshake();
-            let mut handshake = Handshake::new(endpoint, self.reactor.now() + patience, patience);
+            let mut handshake = self.shake(endpoint);
             let signals = Some(&mut self.signals);
             if let Err(trouble) = crate::engine::run(&mut self.reactor, &mut handshake, signals) {
                 return talk::explain(trouble, peer);
@@ -353,7 +398,7 @@ impl<'a> Server<'a> {
         serve::one(scene, program, handshake, endpoint, None, tap)
     }
 
-    fn first_caller(&mut self, mut listeners: Vec<Listener>) -> Result<First, Error> {
+    fn first_caller(&mut self, listeners: &mut Vec<Listener>) -> Result<First, Error> {
         let cannot =
             |e: io::Error| Error::machine(format!("cannot accept a caller: {}", words(&e)));
         let (mut pause, mut warned) = (None, false);
@@ -362,14 +407,14 @@ impl<'a> Server<'a> {
                 if listeners[i].is_datagram() {
                     let claimed = listeners[i].claim(self.reactor.registry()).map_err(cannot)?;
                     if let Some((endpoint, caller)) = claimed {
-                        let listener = Some(listeners.swap_remove(i));
-                        return Ok(First::Called(endpoint, caller, listener));
+                        return Ok(First::Called(endpoint, caller, Some(i)));
                     }
                     continue;
                 }
                 match listeners[i].accept() {
                     // The others are refused from here on: the listeners are closed.
                     Ok(Some(Arrival::Caller(endpoint, caller))) => {
+                        listeners.clear();
                         return Ok(First::Called(endpoint, caller, None));
                     }
                     Ok(Some(Arrival::Datagram(..)) | None) => {}

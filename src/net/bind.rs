@@ -314,6 +314,21 @@ impl Listener {
         }
     }
 
+    /// Takes back what [`Listener::claim`] has done: everybody may call again.
+    ///
+    /// # Errors
+    /// Those of connect(2), bind(2) and epoll_ctl(2).
+    pub fn release(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
+        if let Listener::Udp(socket, here) = self {
+            rustix::net::connect_unspec(&*socket)?;
+            // A port that the kernel has chosen goes with the peer.
+            if socket.local_addr()?.port() == 0 {
+                rustix::net::bind(&*socket, here)?;
+            }
+        }
+        self.register(registry, token)
+    }
+
     /// A socket of its own for a caller over UDP, beside this one (`-k`).
     ///
     /// # Errors

@@ -123,6 +123,19 @@ impl Endpoint {
         }
     }
 
+    /// Takes it out of the loop again, for where its descriptor is not the only one of its socket.
+    ///
+    /// # Errors
+    /// Those of epoll_ctl(2).
+    pub fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
+        if let Io::Udp(socket, _) = &mut self.io
+            && std::mem::take(&mut self.registered)
+        {
+            return registry.deregister(socket);
+        }
+        Ok(())
+    }
+
     /// Notes what an event says.
     pub fn mark(&mut self, event: &Event) {
         self.ready.rx |= event.is_readable() || event.is_read_closed() || event.is_error();
@@ -166,6 +179,11 @@ impl Endpoint {
             Layer::Dtls(dtls) => dtls.deadline(),
             Layer::None | Layer::Tls(_) => None,
         }
+    }
+
+    /// Has a caller over DTLS still to show that it is where it says?
+    pub fn is_unproven(&self) -> bool {
+        matches!(&self.layer, Layer::Dtls(dtls) if dtls.is_unproven())
     }
 
     /// Takes a datagram that did not come through the socket; false if there is no layer for it.

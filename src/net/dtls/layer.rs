@@ -17,6 +17,11 @@ pub struct Layer {
     room: bool,
     /// What went wrong behind the datagrams that are still to be read: first those, then this.
     broken: Option<io::Error>,
+    /// The peer's machine has refused something. What the peer sent before may still be in the
+    /// socket: all of it first, then this.
+    refused: Option<io::Error>,
+    /// The socket had nothing more when it was last asked.
+    dry: bool,
     now: Instant,
     scratch: Vec<u8>,
 }
@@ -24,7 +29,15 @@ pub struct Layer {
 impl Layer {
     /// Around one side of a connection.
     pub fn new(dtls: Dtls, now: Instant) -> Self {
-        Self { dtls, room: true, broken: None, now, scratch: vec![0; LARGEST] }
+        Self {
+            dtls,
+            room: true,
+            broken: None,
+            refused: None,
+            dry: true,
+            now,
+            scratch: vec![0; LARGEST],
+        }
     }
 
     /// What was agreed on; `None` until the handshake is over.
@@ -34,7 +47,12 @@ impl Layer {
 
     /// Is the handshake still under way?
     pub fn is_handshaking(&self) -> bool {
-        self.dtls.is_handshaking() && self.broken.is_none()
+        self.dtls.agreed().is_none() && self.broken.is_none()
+    }
+
+    /// Has the caller still to show that it is where it says?
+    pub fn is_unproven(&self) -> bool {
+        self.dtls.is_unproven()
     }
 
     /// When [`Layer::tick`] has to be called although nothing has happened.
@@ -63,12 +81,24 @@ impl Layer {
         }
     }
 
+    /// Notes an error of the socket that says something of the peer, and nothing of the socket.
+    fn soften(&mut self, e: io::Error, ready: &Ready) -> io::Result<()> {
+        use io::ErrorKind as K;
+        if !matches!(e.kind(), K::ConnectionRefused | K::HostUnreachable | K::NetworkUnreachable) {
+            return Err(e);
+        }
+        self.refused.get_or_insert(e);
+        self.dry = !ready.rx;
+        Ok(())
+    }
+
     pub(in crate::net) fn can_read(&self) -> bool {
-        !self.is_handshaking() && (self.dtls.has_arrival() || self.broken.is_some())
+        let failed = self.broken.is_some() || (self.dry && self.refused.is_some());
+        !self.is_handshaking() && (self.dtls.has_arrival() || failed)
     }
 
     pub(in crate::net) fn can_write(&self) -> bool {
-        !self.is_handshaking() && self.room && self.broken.is_none()
+        !self.is_handshaking() && self.room && self.broken.is_none() && self.refused.is_none()
     }
 
     /// Moves datagrams both ways until the socket blocks or DTLS wants nothing.
@@ -82,10 +112,14 @@ impl Layer {
             }
         }
         // In a handshake nobody reads, so nobody else would say what is wrong.
-        if !self.dtls.is_handshaking() || self.broken.is_none() {
+        if self.dtls.agreed().is_some() {
             return Ok(any);
         }
-        self.broken.take().map_or(Ok(any), Err)
+        self.failure().map_or(Ok(any), Err)
+    }
+
+    fn failure(&mut self) -> Option<io::Error> {
+        self.broken.take().or_else(|| self.refused.take_if(|_| self.dry))
     }
 
     fn send(&mut self, io: &mut Io, ready: &mut Ready) -> io::Result<bool> {
@@ -98,7 +132,12 @@ impl Layer {
                     moved = true;
                 }
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => ready.tx = false,
-                Err(e) => return Err(e),
+                Err(e) => {
+                    // It says so of one before, mostly; this one is lost as datagrams are.
+                    self.soften(e, ready)?;
+                    self.dtls.sent();
+                    moved = true;
+                }
             }
         }
         Ok(moved)
@@ -116,9 +155,11 @@ impl Layer {
             }
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
                 ready.rx = false;
+                self.dry = true;
                 Ok(false)
             }
-            Err(e) => Err(e),
+            // Said once: the next call has what waits behind.
+            Err(e) => self.soften(e, ready).map(|()| true),
         }
     }
 
@@ -126,7 +167,7 @@ impl Layer {
         match self.dtls.next_in(buf) {
             Some(Arrival::Datagram(n)) => Ok(Moved::Bytes(n)),
             Some(Arrival::Closed) => Ok(Moved::Eof),
-            None => self.broken.take().map_or(Ok(Moved::Blocked), Err),
+            None => self.failure().map_or(Ok(Moved::Blocked), Err),
         }
     }
 

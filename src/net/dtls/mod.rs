@@ -28,7 +28,7 @@ mod setup;
 use self::queue::Queue;
 use self::records::Overheard;
 use self::refusal::{Peer, Refusal, closed};
-use self::setup::{CERTIFICATE_LIMIT, PATIENCE, Versions};
+use self::setup::{CERTIFICATE_LIMIT, UNPROVEN, Versions};
 use super::buf::Buf;
 use super::tls::{self, Agreed, Failure};
 use dimpl::{Error, Output, ProtocolVersion};
@@ -97,7 +97,7 @@ pub struct Dtls {
     /// The server's certificates, from when they are judged until they are agreed on.
     chain: Vec<Vec<u8>>,
     agreed: Option<Agreed>,
-    /// When the first datagram came from the peer that was DTLS.
+    /// When the first datagram came from the peer that was DTLS; of an unproven one the last.
     heard: Option<Instant>,
     /// The time of the last call that told it.
     now: Instant,
@@ -193,7 +193,9 @@ impl Dtls {
         if self.stage == Stage::Handshaking && matches!(self.side, Side::Client { .. }) {
             self.overheard.listen(datagram);
         }
-        self.heard.get_or_insert(now);
+        if self.is_unproven() || self.heard.is_none() {
+            self.heard = Some(now);
+        }
         // Its clock has to be right before anything else.
         self.tick(now)?;
         let result = self.conn.handle_packet(datagram);
@@ -205,16 +207,19 @@ impl Dtls {
     /// # Errors
     /// The peer does not answer at all.
     pub fn timeout(&mut self, now: Instant) -> Result<(), Failure> {
+        if !self.is_unproven() || self.stage == Stage::Broken {
+            return self.tick(now);
+        }
         // Whoever is asked for a cookie has perhaps never called: one answer for each hello, and
         // none because time goes by (RFC 6347 §4.2.1). dimpl would send some.
-        if self.is_unproven() && self.deadline.is_none_or(|deadline| now < deadline) {
+        if self.deadline.is_none_or(|deadline| now < deadline) {
             return Ok(());
         }
-        self.tick(now)
+        Err(self.break_off(Refusal::unproven()))
     }
 
     /// Has the caller still to show that it is where it says?
-    fn is_unproven(&self) -> bool {
+    pub fn is_unproven(&self) -> bool {
         matches!(self.side, Side::Server) && self.overheard.suite.is_none()
     }
 
@@ -310,6 +315,10 @@ impl Dtls {
             },
             Err(error) => Refusal::of(error, self.peer(), self.heard.is_some()),
         };
+        Err(self.break_off(refusal))
+    }
+
+    fn break_off(&mut self, refusal: Refusal) -> Failure {
         // A peer that has keys would not believe an alert in the clear.
         let tell = self.is_handshaking() && !self.is_13();
         self.out.clear();
@@ -318,7 +327,7 @@ impl Dtls {
         }
         self.stage = Stage::Broken;
         self.deadline = None;
-        Err(refusal.failure)
+        refusal.failure
     }
 
     /// Takes what dimpl has for us, until it has nothing more.
@@ -359,7 +368,7 @@ impl Dtls {
                 Output::Timeout(at) => {
                     let soon = at.saturating_duration_since(self.now) < FOREVER;
                     self.deadline = match self.heard {
-                        Some(heard) if self.is_unproven() => Some(heard + PATIENCE),
+                        Some(heard) if self.is_unproven() => Some(heard + UNPROVEN),
                         _ => soon.then_some(at),
                     };
                     return Ok(());

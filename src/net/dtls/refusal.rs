@@ -105,6 +105,14 @@ impl Refusal {
     }
 }
 
+impl Refusal {
+    /// Perhaps somebody else called in its name: it hears nothing.
+    pub(super) fn unproven() -> Self {
+        let why = "the caller did not show that it is where it says".to_owned();
+        Refusal { failure: Failure { why, hint: None }, alert: None }
+    }
+}
+
 /// What a caller hears who writes all the same.
 pub(super) fn closed() -> Failure {
     Failure { why: "the DTLS connection is closed".to_owned(), hint: None }
