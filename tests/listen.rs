@@ -1408,7 +1408,9 @@ fn what_is_no_socket_is_never_replaced() {
     let dir = dir();
     let path = file_in(&dir, "precious", "precious");
     let output = run(&["-lU", arg(&path)], "").expect_code(2);
-    output.expect_stderr(arg(&path)).expect_stderr("address already in use");
+    let output = output.expect_stderr(arg(&path)).expect_stderr("address already in use");
+    output.expect_stderr("is no socket");
+    run(&["-U", arg(&path)], "").expect_code(1).expect_stderr("this is no socket");
     assert_eq!(std::fs::read(&path).unwrap(), b"precious");
     // A link to nowhere is somebody's, too.
     let link = dir.path().join("link");

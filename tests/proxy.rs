@@ -70,3 +70,82 @@ fn our_client_goes_through_our_server_only_with_the_right_login() {
         target.finish().expect_code(0).expect_stdout("yes");
     }
 }
+
+/// A caller who keeps its connection open, and what it hears until the proxy ends it.
+fn stays(port: u16, request: &str) -> (TcpStream, String) {
+    let mut caller = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    caller.set_read_timeout(Some(DEADLINE)).unwrap();
+    caller.write_all(request.as_bytes()).unwrap();
+    let mut reply = Vec::new();
+    caller.read_to_end(&mut reply).unwrap();
+    (caller, String::from_utf8_lossy(&reply).into_owned())
+}
+
+#[test]
+fn an_origin_that_gives_no_answer_is_said_to_be_at_fault() {
+    let (proxy, port) = serving(&["-k", "--proxy-type", "http"]);
+    for (says, wrong) in [
+        ("SSH-2.0-x\r\n", "expected a status line"),
+        ("", "the origin server's answer"),
+        ("HTTP/1.1 200 OK\r\nContent-Le", "the origin server's answer"),
+        (
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+            "from the origin server",
+        ),
+    ] {
+        let origin = TcpListener::bind("127.0.0.1:0").unwrap();
+        let at = origin.local_addr().unwrap();
+        let thread = std::thread::spawn(move || {
+            let (mut stream, _) = origin.accept().unwrap();
+            let mut head = [0; 16];
+            stream.read_exact(&mut head).unwrap();
+            stream.write_all(says.as_bytes()).unwrap();
+            stream.shutdown(Shutdown::Write).unwrap();
+            // A reset would overtake what was said.
+            let _ = stream.read_to_end(&mut Vec::new());
+        });
+        let (caller, reply) = stays(port, &format!("GET http://{at}/ HTTP/1.0\r\n\r\n"));
+        // As ncat does it: no reply of ours is made out to be the origin's.
+        assert_eq!(reply, "", "{says:?}");
+        proxy.wait_stderr(wrong);
+        thread.join().unwrap();
+        drop(caller);
+    }
+}
+
+#[test]
+fn what_does_not_move_for_the_idle_time_is_ended_tunnel_and_fetch() {
+    let (proxy, port) = serving(&["-k", "-i", "300ms", "--proxy-type", "http"]);
+    let (socks, socks_port) = serving(&["-k", "-i", "300ms", "--proxy-type", "socks5"]);
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let at = silent.local_addr().unwrap();
+    let (_caller, reply) = stays(port, &format!("CONNECT {at} HTTP/1.0\r\n\r\n"));
+    assert!(reply.starts_with("HTTP/1.0 200 "), "{reply}");
+    proxy.wait_stderr("nothing moved for 0.3 s");
+    // Nobody answers, and the proxy says nothing either: it just ends.
+    let (_caller, reply) = stays(port, &format!("GET http://{at}/ HTTP/1.0\r\n\r\n"));
+    assert_eq!(reply, "");
+    let [high, low] = at.port().to_be_bytes();
+    let mut caller = TcpStream::connect(("127.0.0.1", socks_port)).unwrap();
+    caller.set_read_timeout(Some(DEADLINE)).unwrap();
+    caller.write_all(&[5, 1, 0, 5, 1, 0, 1, 127, 0, 0, 1, high, low]).unwrap();
+    let mut reply = Vec::new();
+    caller.read_to_end(&mut reply).unwrap();
+    assert_eq!(reply[..4], [5, 0, 5, 0]);
+    socks.wait_stderr("nothing moved for 0.3 s");
+}
+
+#[test]
+fn a_target_that_resets_is_not_taken_for_our_standard_input() {
+    let (proxy, port) = serving(&["-k", "--proxy-type", "http"]);
+    let target = TcpListener::bind("127.0.0.1:0").unwrap();
+    let at = target.local_addr().unwrap();
+    let mut caller = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    let name = caller.local_addr().unwrap();
+    caller.write_all(format!("CONNECT {at} HTTP/1.0\r\n\r\nhello").as_bytes()).unwrap();
+    let (mut end, _) = target.accept().unwrap();
+    end.read_exact(&mut [0; 5]).unwrap();
+    socket2::SockRef::from(&end).set_linger(Some(std::time::Duration::ZERO)).unwrap();
+    drop(end);
+    proxy.wait_stderr(&format!("lost the connection of {name} to its target: connection reset"));
+}

@@ -61,6 +61,8 @@ pub enum Trouble {
     Output(io::Error),
     /// Nobody reads standard output any more.
     OutputGone,
+    /// The connection on to the target, of a proxy of ours.
+    Beyond(io::Error),
     /// The peer's TLS stream ended without close_notify.
     Cut,
     /// Nothing moved for so long (`-i`).

@@ -101,7 +101,7 @@ pub enum Event {
     Joined(usize),
     /// A caller has left, well or not.
     Left(usize, Result<(), Trouble>),
-    /// A caller was dropped, since it read nothing while the others waited.
+    /// A caller was dropped: it read too slowly, or nothing.
     Dropped(usize),
 }
 
@@ -464,7 +464,8 @@ impl Room {
             self.events.push(Event::Dropped(key));
             if self.purpose == Purpose::Chat {
                 let user = member.user;
-                let words = format!("<announce> <user{user}> is disconnected: it reads nothing.\n");
+                let words =
+                    format!("<announce> <user{user}> is disconnected: it reads too slowly.\n");
                 self.announce(words.as_bytes(), now);
             }
         }

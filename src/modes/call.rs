@@ -6,7 +6,7 @@ use crate::engine::handshake::Handshake;
 use crate::engine::reactor::{Address, Reactor};
 use crate::engine::{REMOTE, SOLO, Trouble};
 use crate::error::{Error, words};
-use crate::net::bind::{Protocol, SocketFile};
+use crate::net::bind::{Protocol, SocketFile, is_other_file};
 use crate::net::buf::Buf;
 use crate::net::dial::{self, Dial, Source, seconds};
 use crate::net::endpoint::Endpoint;
@@ -411,9 +411,12 @@ impl<'a> Call<'a> {
                         words(&e)
                     ));
                     return Err(match e.raw_os_error() {
+                        Some(libc::ECONNREFUSED) if is_other_file(path) => {
+                            error.hint("this is no socket, but a file of another kind")
+                        }
                         Some(libc::ECONNREFUSED) => error.hint("nobody listens on this socket now"),
                         Some(libc::EPROTOTYPE) => {
-                            error.hint("this is a datagram socket, and only streams are there yet")
+                            error.hint("this is a datagram socket: -u calls it")
                         }
                         _ => error,
                     });

@@ -13,7 +13,7 @@ use crate::engine::tap::Tap;
 use crate::engine::{HOUSE, LOCAL, REMOTE, SOLO, Status, Trouble};
 use crate::error::{Error, Exit, words};
 use crate::net::access::Access;
-use crate::net::bind::{Arrival, Caller, Listener, Protocol};
+use crate::net::bind::{Arrival, Caller, Listener, Protocol, is_other_file};
 use crate::net::child::Program;
 use crate::net::dtls;
 use crate::net::endpoint::Endpoint;
@@ -172,7 +172,15 @@ fn bind(config: &Config) -> Result<Vec<Listener>, Error> {
         let error = Error::machine(format!("cannot listen on {place}: {}", words(&e)));
         let hint = match e.raw_os_error() {
             Some(libc::EACCES) => "ports below 1024 need privileges: try one above, -l 8080",
-            Some(libc::EADDRINUSE) => "somebody listens there already",
+            Some(libc::EADDRINUSE) => match &config.place {
+                Place::Unix(path) if is_other_file(path) => {
+                    "the file is there and is no socket: take another path, or remove it"
+                }
+                Place::Unix(_)
+                | Place::Vsock { .. }
+                | Place::Host { .. }
+                | Place::Everywhere(_) => "somebody listens there already",
+            },
             Some(libc::EADDRNOTAVAIL) => "this is no address of this machine",
             _ => return error,
         };
@@ -478,7 +486,8 @@ impl<'a> Server<'a> {
             .try_clone()
             .map_err(|e| Error::machine(format!("cannot start: {}", words(&e))))?;
         let ports: Vec<_> = listeners.iter().filter_map(Listener::port).collect();
-        let shop = Shop::new(proxying.clone(), self.config.family, ports, self.handshake());
+        let idle = self.config.session.manners.idle;
+        let shop = Shop::new(proxying.clone(), self.config.family, ports, self.handshake(), idle);
         let report = self.report;
         let guests = Guests::new(proxy::callers(&shop, &registry, report), report, FIRST);
         self.serve_each(guests, listeners)
@@ -616,7 +625,7 @@ impl<'a> Server<'a> {
             Event::Dropped(key) => {
                 if let Some(caller) = door.goodbye(key) {
                     self.report.warning(format_args!(
-                        "{caller} was dropped: it reads nothing, and the others waited for it"
+                        "{caller} was dropped: it reads too slowly, and too much waited for it"
                     ));
                 }
             }

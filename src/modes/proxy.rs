@@ -55,6 +55,7 @@ pub(super) struct Shop {
     /// Our own ports: nobody is connected to ourselves.
     ports: Vec<u16>,
     handshake: Duration,
+    idle: Option<Duration>,
 }
 
 impl Shop {
@@ -63,13 +64,18 @@ impl Shop {
         family: Family,
         ports: Vec<u16>,
         handshake: Duration,
+        idle: Option<Duration>,
     ) -> Self {
         let gate = Rc::new(Gate::new(proxying.login.clone(), crate::sys::random()));
-        Self { proxying, gate, family, ports, handshake }
+        Self { proxying, gate, family, ports, handshake, idle }
+    }
+
+    fn manners(&self) -> Manners {
+        Manners { peer_end: PeerEnd::KeepSending, idle: self.idle, ..Manners::default() }
     }
 
     fn ask(&self, endpoint: Endpoint) -> Asking {
-        let manners = Manners { peer_end: PeerEnd::KeepSending, ..Manners::default() };
+        let manners = self.manners();
         let tap = Tap::default();
         match self.proxying.kind {
             Kind::Http => {
@@ -106,6 +112,12 @@ pub(super) fn callers<'a>(
             how: Ok(()),
         }
     })
+}
+
+/// To a relay the target is where standard input and output are elsewhere.
+fn beyond(trouble: Trouble) -> Trouble {
+    let (Trouble::Input(e) | Trouble::Output(e)) = trouble else { return trouble };
+    Trouble::Beyond(e)
 }
 
 /// The dialogue in which a caller says what it wants.
@@ -202,6 +214,13 @@ impl Asking {
             },
         };
         Ok(outcome.map_or(Said::Done, Said::Nothing))
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        match self {
+            Asking::Http(dialogue) => dialogue.deadline(),
+            Asking::Socks(dialogue) => dialogue.deadline(),
+        }
     }
 
     fn answer(&mut self, found: &Found) {
@@ -334,7 +353,7 @@ impl Caller<'_> {
         let (caller, early) = asking.into_parts();
         match target {
             Some(target) => {
-                let manners = Manners { peer_end: PeerEnd::KeepSending, ..Manners::default() };
+                let manners = self.shop.manners();
                 let relay = Relay::resume(target, caller, early, manners, Tap::default());
                 Phase::Talking(Box::new(relay.forgiving()))
             }
@@ -344,7 +363,7 @@ impl Caller<'_> {
 
     /// Something went wrong with the caller or the target: what is left is to part.
     fn give_up(&mut self, asking: Asking, trouble: Trouble, now: Instant) -> Phase {
-        self.how = Err(trouble);
+        self.how = Err(beyond(trouble));
         self.connect(asking, None, now)
     }
 
@@ -452,7 +471,7 @@ impl Conversation for Caller<'_> {
                     ended => {
                         let (sent, received) = relay.totals();
                         self.totals = (self.totals.0 + sent, self.totals.1 + received);
-                        self.how = ended.map(|_| ());
+                        self.how = ended.map(|_| ()).map_err(beyond);
                         let (caller, _) = relay.into_parts();
                         self.phase = Phase::Parting(Farewell::new(caller, now));
                     }
@@ -473,11 +492,12 @@ impl Conversation for Caller<'_> {
     fn deadline(&self) -> Option<Instant> {
         match &self.phase {
             Phase::Handshake(handshake) => handshake.deadline(),
-            Phase::Asking(_, until) => Some(*until),
+            Phase::Asking(asking, until) => asking.deadline().into_iter().chain([*until]).min(),
+            Phase::Answered(asking, _) => asking.deadline(),
             Phase::Calling(_, _, dial) => dial.deadline(),
             Phase::Talking(relay) => relay.deadline(),
             Phase::Parting(farewell) => farewell.deadline(),
-            Phase::Looking(..) | Phase::Answered(..) | Phase::Nowhere => None,
+            Phase::Looking(..) | Phase::Nowhere => None,
         }
     }
 }

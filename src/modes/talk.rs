@@ -294,6 +294,9 @@ pub fn explain(trouble: Trouble, peer: Peer<'_>) -> Result<Exit, Error> {
         Trouble::Signal(number) => return Ok(Exit::signal(number)),
         Trouble::Peer(e) => return Err(peer_error(&e, name)),
         Trouble::Input(e) => Error::machine(format!("cannot read standard input: {}", words(&e))),
+        Trouble::Beyond(e) => {
+            Error::network(format!("lost the connection of {name} to its target: {}", words(&e)))
+        }
         Trouble::Output(e) if e.raw_os_error() == Some(libc::EBADF) => {
             Error::machine("cannot write standard output: it is closed")
         }

@@ -436,6 +436,11 @@ fn family_is_missing(e: &io::Error) -> bool {
     matches!(e.raw_os_error(), Some(libc::EAFNOSUPPORT | libc::EADDRNOTAVAIL))
 }
 
+/// Is there something at this path that is no socket?
+pub fn is_other_file(path: &Path) -> bool {
+    std::fs::symlink_metadata(path).is_ok_and(|m| !m.file_type().is_socket() && !m.is_symlink())
+}
+
 /// A socket file behind which nobody listens.
 fn is_stale(path: &Path) -> bool {
     use socket2::{Domain, SockAddr, Socket, Type};

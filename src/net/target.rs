@@ -18,9 +18,13 @@ impl Host {
             return Err("the host is missing".to_owned());
         }
         let bad = |c: char| c.is_control() || c.is_whitespace() || "[]/@\"<>\\".contains(c);
-        if text.chars().any(bad) {
+        if let Some(bad) = text.chars().find(|&c| bad(c)) {
             let typed = quote(text.as_bytes(), 80);
-            return Err(format!("\"{typed}\" cannot be a host: it has a space or a sign in it"));
+            let bad = match bad {
+                ' ' => "a space".to_owned(),
+                bad => format!("\"{}\"", quote(bad.to_string().as_bytes(), 10)),
+            };
+            return Err(format!("\"{typed}\" cannot be a host: it has {bad} in it"));
         }
         if text.len() > 255 {
             let typed = quote(text.as_bytes(), 40);
@@ -262,13 +266,13 @@ mod tests {
     fn what_is_no_target_is_refused_with_its_reason() {
         for (text, reason) in [
             ("", "missing"),
-            ("a b", "space"),
-            ("a\nb:25", "space"),
-            ("a\0b", "sign"),
+            ("a b", "it has a space in it"),
+            ("a\nb:25", "it has \"\\n\" in it"),
+            ("a\0b", "it has \"\\x00\" in it"),
             ("[::1", "without its ]"),
             ("[::1]x", "other than :port"),
             ("[host]:25", "IPv6 addresses only"),
-            ("user@host", "sign"),
+            ("user@host", "it has \"@\" in it"),
             ("smtp://ann:secret@h", "NCAT_AUTH"),
             ("smtp://@h", "user"),
             ("tcp://ann@h", "no login"),

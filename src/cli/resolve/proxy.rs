@@ -151,7 +151,7 @@ pub(super) fn proxy(typed: &str, kind: via::Kind, auth: Option<&str>) -> Result<
 pub(super) fn proxying(args: &Args, environment: &Environment) -> Result<Option<Proxying>, Error> {
     let Some(typed) = once("--proxy-type", &args.proxy_type)? else { return Ok(None) };
     let kind = proxy_kind(typed).ok_or_else(|| {
-        usage(format!("a proxy server speaks http or socks5, not {}", quoted(typed)))
+        usage(format!("a proxy server speaks http, socks4 or socks5, not {}", quoted(typed)))
     })?;
     let auth = match (once("--proxy-auth", &args.proxy_auth)?, &environment.proxy_auth) {
         (Some(auth), _) => Some(auth),

@@ -56,7 +56,7 @@ impl Fetch {
                         head::status_line(reader.first_line(&ports.user))?;
                         if ports.user.eof {
                             return Err(ProtocolError::Cut {
-                                waiting_for: "the end of its answer",
+                                waiting_for: "the end of the origin server's answer",
                             });
                         }
                         return Ok(false);
@@ -67,9 +67,9 @@ impl Fetch {
                     *left -= carry_body(ports, *left);
                     return match *left {
                         0 => Ok(true),
-                        _ if ports.user.is_over() => {
-                            Err(ProtocolError::Cut { waiting_for: "the end of its answer" })
-                        }
+                        _ if ports.user.is_over() => Err(ProtocolError::Cut {
+                            waiting_for: "the end of the origin server's answer",
+                        }),
                         _ => Ok(false),
                     };
                 }
@@ -101,7 +101,7 @@ impl Fetch {
     ) -> Result<Option<Answer>, ProtocolError> {
         let (line, lines) = head::split_first_line(head);
         let Some((code, reason)) = head::status_line(line)? else {
-            let expected = "an answer in HTTP/1";
+            let expected = "an answer in HTTP/1 from the origin server";
             return Err(ProtocolError::Malformed { expected, got: clipped(line) });
         };
         let fields = head::fields(lines)?;
@@ -113,7 +113,7 @@ impl Fetch {
         // A request of HTTP/1.0 must not be answered like this (RFC 9112 §6.1). Passing the
         // chunks on without their header would hand the caller a broken document.
         if has_body && let Some(coding) = head::values(&fields, "Transfer-Encoding").next() {
-            let expected = "an answer without Transfer-Encoding";
+            let expected = "an answer without Transfer-Encoding from the origin server";
             return Err(ProtocolError::Malformed { expected, got: clipped(coding) });
         }
         ports.to_peer.push(&forward::answer(code, reason, &fields)?);

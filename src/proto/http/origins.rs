@@ -102,7 +102,7 @@ fn a_bad_answer_gets_the_caller_no_reply() {
     for answer in ["", "HTTP/1.0 200 OK\r\nA: b\r\n", "HTTP/1.0 100 Go\r\n\r\n"] {
         let (back, end) = answered("GET", answer);
         assert_eq!(back, "");
-        let cut = ProtocolError::Cut { waiting_for: "the end of its answer" };
+        let cut = ProtocolError::Cut { waiting_for: "the end of the origin server's answer" };
         assert_eq!(end, End::Failed(cut), "{answer:?}");
     }
 }
@@ -111,7 +111,10 @@ fn a_bad_answer_gets_the_caller_no_reply() {
 fn a_short_answer_is_delivered_and_called_short() {
     let (back, end) = answered("GET", "HTTP/1.0 200 K\r\nContent-Length: 9\r\n\r\nabc");
     assert_eq!(back, "HTTP/1.0 200 K\r\nContent-Length: 9\r\nConnection: close\r\n\r\nabc");
-    assert_eq!(end, End::Failed(ProtocolError::Cut { waiting_for: "the end of its answer" }));
+    assert_eq!(
+        end,
+        End::Failed(ProtocolError::Cut { waiting_for: "the end of the origin server's answer" })
+    );
 }
 
 #[test]
@@ -160,7 +163,7 @@ fn an_answer_that_breaks_off_anywhere_is_called_short() {
     for n in 0..answer.len() {
         let heard =
             call(Answer::Connected, b"GET http://a/ HTTP/1.0\r\n\r\n", false, &answer[..n], 3);
-        let cut = ProtocolError::Cut { waiting_for: "the end of its answer" };
+        let cut = ProtocolError::Cut { waiting_for: "the end of the origin server's answer" };
         assert_eq!(heard.end, End::Failed(cut), "{n}");
     }
 }
