@@ -45,7 +45,8 @@ fn hello(port: &str) -> UdpSocket {
 fn both_sides_hear_each_other_and_the_end() {
     for version in ["1.2", "1.3"] {
         let (mut server, port) = server(&[]);
-        let mut caller = call(&port, &["--ssl-min", version, "-v"]);
+        let target = format!("dtls://127.0.0.1:{port}");
+        let mut caller = ncat(&["-v", "--ssl-insecure", "--ssl-min", version, &target]);
         caller.send("question");
         server.wait_stdout("question");
         server.send("answer");

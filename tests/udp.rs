@@ -39,6 +39,21 @@ fn what_another_sent_meanwhile_is_not_taken_for_the_first_peers() {
 }
 
 #[test]
+fn a_url_says_udp_at_both_ends() {
+    let mut server = ncat(&["-v", "-l", "udp://127.0.0.1:0"]);
+    let target = format!("udp://127.0.0.1:{}", server.port());
+    let mut caller = ncat(&["-q", "10", &target]);
+    caller.send("question");
+    server.wait_stdout("question");
+    server.send("answer");
+    caller.wait_stdout("answer");
+    caller.signal("TERM");
+    caller.wait();
+    server.signal("TERM");
+    server.wait().expect_code(143);
+}
+
+#[test]
 fn a_burst_from_many_new_peers_goes_back_to_each_of_them_alone() {
     let server = ncat(&["-v", "-u", "-l", "-k", "127.0.0.1", "0", "-c", "cat"]);
     let port = server.port();

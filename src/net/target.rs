@@ -63,6 +63,10 @@ pub enum Scheme {
     Tcp,
     /// `tls://`
     Tls,
+    /// `udp://`
+    Udp,
+    /// `dtls://`
+    Dtls,
     /// `smtp://`: the SMTP helper, port 25.
     Smtp,
     /// `submission://`: the SMTP helper, port 587, STARTTLS.
@@ -100,12 +104,10 @@ impl Written {
             return unix_path(path).map(Written::Unix);
         }
         if text.starts_with("unix-dgram:") {
-            return Err("unix-dgram: is not there yet: this version has stream sockets only, \
-                        unix:/path"
-                .to_owned());
+            return Err("unix-dgram: is not there: -u -U PATH is the way".to_owned());
         }
         if text.starts_with("vsock:") {
-            return Err("vsock: is not there yet".to_owned());
+            return Err("vsock: is not there: --vsock CID PORT is the way".to_owned());
         }
         if let Some((scheme, rest)) = text.split_once("://") {
             return url(scheme, rest);
@@ -139,10 +141,13 @@ fn url(scheme: &str, rest: &str) -> Result<Written, String> {
     let scheme = match scheme.to_ascii_lowercase().as_str() {
         "tcp" => Scheme::Tcp,
         "tls" | "ssl" => Scheme::Tls,
+        "udp" => Scheme::Udp,
+        "dtls" => Scheme::Dtls,
         "smtp" => Scheme::Smtp,
         "submission" => Scheme::Submission,
         "smtps" | "submissions" => Scheme::Smtps,
-        "udp" | "dtls" | "vsock" | "pop3" | "pop3s" | "imap" | "imaps" => {
+        "vsock" => return Err("vsock:// is not there: --vsock CID PORT is the way".to_owned()),
+        "pop3" | "pop3s" | "imap" | "imaps" => {
             return Err(format!("{typed}:// is not there yet in this version"));
         }
         "http" | "https" => {
@@ -153,7 +158,8 @@ fn url(scheme: &str, rest: &str) -> Result<Written, String> {
         }
         _ => {
             return Err(format!(
-                "\"{typed}://\" is not a scheme that ncat knows: tcp tls unix smtp submission smtps"
+                "\"{typed}://\" is not a scheme that ncat knows: tcp tls udp dtls unix smtp \
+                 submission smtps"
             ));
         }
     };
@@ -171,7 +177,7 @@ fn url(scheme: &str, rest: &str) -> Result<Written, String> {
         if user.is_empty() || user.chars().any(char::is_control) {
             return Err("the user before the @ is missing or has a control character".to_owned());
         }
-        if matches!(scheme, Scheme::Tcp | Scheme::Tls) {
+        if matches!(scheme, Scheme::Tcp | Scheme::Tls | Scheme::Udp | Scheme::Dtls) {
             return Err(format!("{typed}:// has no login, so \"user@\" means nothing there"));
         }
     }
@@ -251,6 +257,8 @@ mod tests {
         for (text, scheme, user, host, port) in [
             ("tcp://h:1", Scheme::Tcp, None, "h", s("1")),
             ("TLS://h", Scheme::Tls, None, "h", None),
+            ("udp://h:1", Scheme::Udp, None, "h", s("1")),
+            ("dtls://[::1]:1", Scheme::Dtls, None, "::1", s("1")),
             ("smtp://h/", Scheme::Smtp, None, "h", None),
             ("submission://ann@h", Scheme::Submission, s("ann"), "h", None),
             ("smtps://ann@example@[::1]:4", Scheme::Smtps, s("ann@example"), "::1", s("4")),
@@ -280,9 +288,10 @@ mod tests {
             ("tcp://h:1/path", "means nothing"),
             ("gopher://h", "not a scheme"),
             ("https://h", "not a transport"),
-            ("udp://h:1", "not there yet"),
             ("imaps://h", "not there yet"),
-            ("vsock:1:2", "not there yet"),
+            ("udp://ann@h", "no login"),
+            ("vsock:1:2", "--vsock CID PORT"),
+            ("unix-dgram:/s", "-u -U PATH"),
             ("unix:", "missing"),
             (&"x".repeat(256), "255"),
             (&format!("unix:/{}", "x".repeat(107)), "107"),

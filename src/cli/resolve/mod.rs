@@ -33,12 +33,28 @@ pub(super) fn job(args: Args, environment: &Environment, report: &Report) -> Res
     if let Some(script) = args.lua_exec_internal {
         return Ok(Job::Lua(script));
     }
+    let args = with_transport(args)?;
     if args.listen || args.broker || args.chat {
         let args = Args { listen: true, ..args };
         listen_job(&args, environment, report).map(|config| Job::Listen(Box::new(config)))
     } else {
         connect_job(&args, environment, report).map(|config| Job::Connect(Box::new(config)))
     }
+}
+
+/// A transport in the target is the same as by its options.
+fn with_transport(args: Args) -> Result<Args, Error> {
+    let scheme = args.operands.first().and_then(|target| target.split_once("://"));
+    let scheme = scheme.map(|(scheme, _)| scheme.to_ascii_lowercase());
+    let (scheme, ssl) = match scheme.as_deref() {
+        Some("udp") => ("udp", args.ssl),
+        Some("dtls") => ("dtls", true),
+        _ => return Ok(args),
+    };
+    if args.sctp {
+        return Err(usage(format!("{scheme}:// and --sctp do not go together: take one of them")));
+    }
+    Ok(Args { udp: true, ssl, ..args })
 }
 
 fn connect_job(
@@ -88,8 +104,8 @@ fn connect_job(
         Some(Scheme::Smtp) => 25,
         Some(Scheme::Submission) => 587,
         Some(Scheme::Smtps) => 465,
-        Some(Scheme::Tcp | Scheme::Tls) | None if helper => 25,
-        Some(Scheme::Tcp | Scheme::Tls) | None => DEFAULT_PORT,
+        _ if helper => 25,
+        Some(Scheme::Tcp | Scheme::Tls | Scheme::Udp | Scheme::Dtls) | None => DEFAULT_PORT,
     };
     let port = place.port.unwrap_or(default_port);
     if port == 0 && !on_unix {
