@@ -82,6 +82,21 @@ fn what_a_short_call_says_arrives() {
 }
 
 #[test]
+fn a_caller_that_leaves_holds_no_command_up() {
+    // What it has not waited for is lost, which is said; with -q it has.
+    for (command, more, code) in [("tr a-z A-Z", &[][..], 1), ("cat", &["-q", "300ms"], 0)] {
+        let (server, port) = server(&["-c", command]);
+        let mut caller = call(&port, more);
+        caller.send_all("hello");
+        let caller = caller.wait();
+        if code == 0 {
+            assert_eq!(caller.text(), "hello");
+        }
+        server.wait().expect_code(code);
+    }
+}
+
+#[test]
 fn a_server_for_one_is_not_used_up_by_somebody_who_may_not_exist() {
     for program in [&[][..], &["-c", "cat"]] {
         let (server, port) = server(program);

@@ -226,7 +226,7 @@ pub fn finish(
     reactor: &mut Reactor,
     signals: Option<&mut Signals>,
     result: Result<(), Trouble>,
-    endpoint: Endpoint,
+    mut endpoint: Endpoint,
     peer: Peer<'_>,
 ) -> Result<Exit, Error> {
     match result {
@@ -238,7 +238,13 @@ pub fn finish(
                 Ok(()) | Err(_) => Ok(Exit::DONE),
             }
         }
-        Err(trouble) => explain(trouble, peer),
+        Err(trouble) => {
+            // A stream ends with us. Of datagrams the peer would never learn that none comes.
+            if endpoint.datagrams().is_some() && !matches!(trouble, Trouble::Peer(_)) {
+                let _ = endpoint.close_write();
+            }
+            explain(trouble, peer)
+        }
     }
 }
 

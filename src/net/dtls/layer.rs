@@ -93,12 +93,12 @@ impl Layer {
     }
 
     pub(in crate::net) fn can_read(&self) -> bool {
-        let failed = self.broken.is_some() || (self.dry && self.refused.is_some());
-        !self.is_handshaking() && (self.dtls.has_arrival() || failed)
+        !self.is_handshaking() && (self.dtls.has_arrival() || self.has_failed())
     }
 
     pub(in crate::net) fn can_write(&self) -> bool {
-        !self.is_handshaking() && self.room && self.broken.is_none() && self.refused.is_none()
+        // Whoever writes has to hear what is wrong, and not to wait.
+        !self.is_handshaking() && (self.room || self.has_failed())
     }
 
     /// Moves datagrams both ways until the socket blocks or DTLS wants nothing.
@@ -116,6 +116,10 @@ impl Layer {
             return Ok(any);
         }
         self.failure().map_or(Ok(any), Err)
+    }
+
+    fn has_failed(&self) -> bool {
+        self.broken.is_some() || (self.dry && self.refused.is_some())
     }
 
     fn failure(&mut self) -> Option<io::Error> {
@@ -172,6 +176,11 @@ impl Layer {
     }
 
     pub(in crate::net) fn write(&mut self, bytes: &[u8]) -> io::Result<Moved> {
+        if !self.dtls.has_arrival()
+            && let Some(e) = self.failure()
+        {
+            return Err(e);
+        }
         if self.dtls.write(bytes).map_err(io::Error::other)? {
             return Ok(Moved::Bytes(bytes.len()));
         }
