@@ -1,0 +1,189 @@
+//! Connect mode: what its options mean together.
+
+use super::mail::{login, mail_config, only_with_smtp};
+use super::place::{DEFAULT_PORT, Place, is_number, place, quoted, usage, vsock};
+use super::proxy::{hop_pointer, hops, proxies, proxy_dns};
+use super::session::{family, optional_time, program, protocol, session};
+use super::tls::{implies_tls, is_loopback, parameters, starttls, tls_info, trust};
+use crate::cli::Environment;
+use crate::cli::args::Args;
+use crate::error::Error;
+use crate::modes::{call, connect, mail as mail_mode, secure};
+use crate::net::bind::Protocol;
+use crate::net::target::Scheme;
+use crate::report::Report;
+use std::path::{Path, PathBuf};
+
+/// A call, with its defaults and its conflicts.
+///
+/// # Errors
+/// What does not go together, what is missing, what cannot be understood.
+pub(super) fn config(
+    args: &Args,
+    environment: &Environment,
+    report: &Report,
+) -> Result<connect::Config, Error> {
+    only_with_listen(args)?;
+    only_with_smtp(args)?;
+    let program = program(args)?;
+    if let Some(file) = args.hex_dump.as_deref().and_then(Path::to_str)
+        && file.rsplit_once(':').is_some_and(|(_, port)| is_number(port))
+        && args.proxy.is_empty()
+    {
+        report.warning(format_args!(
+            "-x records a hex dump into the file {file}; a proxy, as nc's -x has it, is --proxy"
+        ));
+    }
+    let proxies = proxies(args, environment)?;
+    if args.probe && args.telnet {
+        return Err(usage("-z and -t do not go together: -z says nothing and hears nothing"));
+    }
+    if args.probe && program.is_some() {
+        return Err(usage("-z and a command do not go together: -z asks and says nothing"));
+    }
+    if args.unixsock && args.source_port.is_some() {
+        return Err(usage("-U and -p do not go together: a Unix socket has no ports"));
+    }
+    let vsock = if args.vsock { Some(vsock(args)?) } else { None };
+    let place = if args.vsock { Place::of(None, Some(1)) } else { place(args, None)? };
+    if place.host.is_none() && place.path.is_none() && vsock.is_none() {
+        return Err(
+            usage("there is no host to connect to").hint("ncat HOST PORT, or ncat -l PORT to wait")
+        );
+    }
+    let on_unix = place.path.is_some();
+    let helper = args.smtp
+        || matches!(place.scheme, Some(Scheme::Smtp | Scheme::Submission | Scheme::Smtps));
+    if let Some(path) = &place.path
+        && !helper
+        && implies_tls(args)
+    {
+        let path = path.display();
+        return Err(usage(format!("TLS over the Unix socket {path} is not supported")));
+    }
+    let default_port = match place.scheme {
+        Some(Scheme::Smtp) => 25,
+        Some(Scheme::Submission) => 587,
+        Some(Scheme::Smtps) => 465,
+        _ if helper => 25,
+        Some(Scheme::Tcp | Scheme::Tls | Scheme::Udp | Scheme::Dtls) | None => DEFAULT_PORT,
+    };
+    let port = place.port.unwrap_or(default_port);
+    if port == 0 && !on_unix {
+        return Err(usage("nobody can be called on port 0"));
+    }
+    let starttls = starttls(args, helper, port, place.scheme)?;
+    let from_first_byte = !starttls
+        && match place.scheme {
+            Some(Scheme::Tls | Scheme::Smtps) => true,
+            _ if helper => args.ssl || port == 465 && !on_unix,
+            _ => implies_tls(args),
+        };
+    let login = login(args, environment, place.user.as_deref(), report)?;
+    let host = place.host.as_ref();
+    let is_here = host.is_none_or(|host| is_loopback(host.as_str()));
+    let tls = if from_first_byte || starttls || helper {
+        let name = args.ssl_servername.clone();
+        let name = name.or_else(|| host.map(|host| host.without_zone().to_owned()));
+        Some(secure::TlsClient {
+            trust: trust(args, login.is_some() && !is_here)?,
+            parameters: parameters(args, environment)?,
+            name: name.unwrap_or_else(|| "localhost".to_owned()),
+            datagrams: args.udp,
+        })
+    } else {
+        None
+    };
+    let session = session(args)?;
+    let mail = match (helper, starttls) {
+        // With -z there is nobody to talk for: TLS itself is the answer.
+        (true, _) => Some(mail_mode::Config {
+            upgrade_only: args.probe && starttls,
+            ..mail_config(args, starttls, login, report)?
+        }),
+        (false, true) => {
+            Some(mail_mode::Config { upgrade_only: true, ..mail_config(args, true, None, report)? })
+        }
+        (false, false) => None,
+    };
+    if helper && (args.udp || program.is_some()) {
+        let other = if args.udp { "-u" } else { "a command" };
+        return Err(usage(format!("--smtp and {other} do not go together")));
+    }
+    if on_unix && !proxies.is_empty() {
+        return Err(usage("-U and --proxy do not go together: a proxy calls hosts"));
+    }
+    if args.keep_open && (args.udp || args.sctp) {
+        let other = if args.udp { "-u" } else { "--sctp" };
+        return Err(usage(format!(
+            "-k and {other} do not go together in connect mode: sending ends with the input there"
+        )));
+    }
+    if args.udp && starttls {
+        return Err(usage("--starttls and -u do not go together: datagrams have no upgrade"));
+    }
+    if args.udp && !args.hops.is_empty() {
+        return Err(usage("-g and -u do not go together in this version"));
+    }
+    if on_unix && !args.udp && args.source.is_some() {
+        report.story(format_args!("-s has no effect on a Unix stream socket"));
+    }
+    let how = call::How {
+        target: match (place.path, place.host, vsock) {
+            (_, _, Some((cid, port))) => call::Target::Vsock { cid: cid.unwrap_or(1), port },
+            (Some(path), ..) => call::Target::Unix(path),
+            (None, host, None) => {
+                let host = host.map_or_else(String::new, |host| host.as_str().to_owned());
+                call::Target::Tcp { host, port }
+            }
+        },
+        protocol: if proxies.is_empty() { protocol(args) } else { Protocol::Stream },
+        family: family(args),
+        numeric: args.nodns,
+        scratch: environment.scratch.clone().unwrap_or_else(|| PathBuf::from("/tmp")),
+        hops: hops(args)?,
+        hop_pointer: hop_pointer(args)?,
+        source: args.source.clone().filter(|_| !on_unix || args.udp),
+        source_port: args.source_port.as_deref().map_or(Ok(0), source_port)?,
+        wait: optional_time("-w", args.wait.as_ref())?,
+    };
+    Ok(connect::Config {
+        how,
+        program,
+        proxies,
+        proxy_dns: proxy_dns(args)?,
+        tls,
+        tls_later: !from_first_byte,
+        tls_info: tls_info(args)?,
+        probe: args.probe,
+        session,
+        mail,
+    })
+}
+
+fn source_port(typed: &str) -> Result<u16, Error> {
+    match typed.parse() {
+        Ok(port @ 1..) if is_number(typed) => Ok(port),
+        _ => Err(usage(format!("-p takes a port from 1 to 65535, not {}", quoted(typed)))),
+    }
+}
+
+fn only_with_listen(args: &Args) -> Result<(), Error> {
+    for (given, option) in [
+        (args.max_conns.is_some(), "-m"),
+        (args.announce, "--announce"),
+        (args.port_file.is_some(), "--port-file"),
+        (args.ssl_cert_out.is_some(), "--ssl-cert-out"),
+        (args.ssl_client_ca.is_some(), "--ssl-client-ca"),
+        (!args.allow.is_empty(), "--allow"),
+        (!args.allowfile.is_empty(), "--allowfile"),
+        (!args.deny.is_empty(), "--deny"),
+        (!args.denyfile.is_empty(), "--denyfile"),
+        (args.test, "--test"),
+    ] {
+        if given {
+            return Err(usage(format!("{option} goes with -l: it is about callers")));
+        }
+    }
+    Ok(())
+}

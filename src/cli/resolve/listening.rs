@@ -1,0 +1,171 @@
+//! Listen mode: what its options mean together.
+
+use super::mail::only_with_smtp;
+use super::place::{DEFAULT_PORT, Place, is_number, place, port, quoted, usage, vsock};
+use super::proxy::{listed, proxying};
+use super::session::{family, optional_time, program, protocol, session};
+use super::tls::{implies_tls, parameters};
+use crate::cli::Environment;
+use crate::cli::args::Args;
+use crate::engine::room::Purpose;
+use crate::error::Error;
+use crate::modes::door::AccessLists;
+use crate::modes::listen;
+use crate::net::target::Scheme;
+use crate::report::Report;
+
+/// Callers at once when `-m` says nothing.
+const DEFAULT_MOST: usize = 100;
+
+/// A wait for callers, with its defaults and its conflicts.
+///
+/// # Errors
+/// What does not go together, what cannot be understood.
+pub(super) fn config(
+    args: &Args,
+    environment: &Environment,
+    report: &Report,
+) -> Result<listen::Config, Error> {
+    let refused = [
+        (!args.proxy.is_empty(), "--proxy and -l do not go together: --proxy is a way to call"),
+        (!args.hops.is_empty(), "-g and -l do not go together: a route is for calling"),
+        (
+            args.udp && args.ssl_client_ca.is_some(),
+            "--ssl-client-ca and -u do not go together: DTLS here asks callers for nothing",
+        ),
+        (args.probe, "-z and -l do not go together: -z calls, -l waits"),
+        (
+            args.source.is_some(),
+            "-s and -l do not go together: give the address to wait on as ncat -l ADDRESS PORT",
+        ),
+        (args.smtp, "--smtp with -l would be a mail server, and that is not there yet"),
+        (args.starttls.is_some(), "--starttls and -l do not go together in this version"),
+        (args.ssl_info.is_some(), "--ssl-info goes with calling, not with -l"),
+        (
+            args.unixsock && args.source_port.is_some(),
+            "-U and -p do not go together: a Unix socket has no ports",
+        ),
+        (args.ssl_cert_out.is_some() && args.unixsock, "TLS over a Unix socket is not supported"),
+    ];
+    if let Some((_, why)) = refused.iter().find(|(given, _)| *given) {
+        return Err(usage(*why));
+    }
+    only_with_smtp(args)?;
+    let option = args.source_port.as_deref().map(|typed| match is_number(typed) {
+        true => port(typed),
+        false => Err(usage(format!("-p takes a port, not {}", quoted(typed)))),
+    });
+    let vsock = if args.vsock { Some(vsock(args)?) } else { None };
+    let option = option.transpose()?;
+    let place = if args.vsock { Place::of(None, None) } else { place(args, option)? };
+    if matches!(place.scheme, Some(Scheme::Smtp | Scheme::Submission | Scheme::Smtps)) {
+        return Err(usage("a mail server is not there yet"));
+    }
+    let tls = implies_tls(args) || place.scheme == Some(Scheme::Tls);
+    if place.path.is_some() && tls {
+        return Err(usage("TLS over a Unix socket is not supported"));
+    }
+    for (given, option) in [
+        (args.ssl_verify, "--ssl-verify"),
+        (args.ssl_trustfile.is_some(), "--ssl-trustfile"),
+        (args.ssl_servername.is_some(), "--ssl-servername"),
+        (!args.ssl_pin.is_empty(), "--ssl-pin"),
+        (args.ssl_insecure, "--ssl-insecure"),
+    ] {
+        if given {
+            report.warning(format_args!(
+                "{option} has no effect with -l: --ssl-client-ca FILE verifies callers"
+            ));
+        }
+    }
+    let most =
+        match args.max_conns.as_deref() {
+            None => DEFAULT_MOST,
+            Some(typed) => typed.parse().ok().filter(|_| is_number(typed)).ok_or_else(|| {
+                usage(format!("-m takes a number of callers, not {}", quoted(typed)))
+            })?,
+        };
+    let many = args.keep_open || args.broker || args.chat;
+    if args.max_conns.is_some() && most > 0 && !many {
+        report.warning(format_args!(
+            "-m {most} has no effect without -k: one caller is all there is"
+        ));
+    }
+    let default_port = match args.proxy_type.first().map(String::as_str) {
+        None => DEFAULT_PORT,
+        Some("http") => 3128,
+        Some(_) => 1080,
+    };
+    let program = program(args)?;
+    if !args.proxy_type.is_empty() {
+        let clash = [
+            (args.telnet, "-t"),
+            (args.broker || args.chat, "--broker"),
+            (program.is_some(), "a command"),
+            (args.unixsock || args.udp, "-U or -u"),
+        ];
+        if let Some((_, what)) = clash.iter().find(|(given, _)| *given) {
+            return Err(usage(format!("{what} and a proxy server do not go together")));
+        }
+    }
+    if program.is_some() && (args.broker || args.chat) {
+        return Err(usage(
+            "a command and --broker do not go together: a command serves one caller",
+        ));
+    }
+    if args.unixsock && (args.broker || args.chat) {
+        return Err(usage("-U and --broker do not go together"));
+    }
+    let host = place.host.as_ref().map(|host| host.as_str().to_owned());
+    let wait = optional_time("-w", args.wait.as_ref())?;
+    Ok(listen::Config {
+        tls: match tls {
+            false => None,
+            true => Some(listen::TlsServer {
+                parameters: parameters(args, environment)?,
+                host: host.clone(),
+                client_ca: args.ssl_client_ca.clone(),
+                certificate_out: args.ssl_cert_out.clone(),
+            }),
+        },
+        place: match (place.path, host) {
+            _ if vsock.is_some() => {
+                let (cid, port) = vsock.unwrap_or((None, 0));
+                listen::Place::Vsock { cid, port }
+            }
+            (Some(path), _) => listen::Place::Unix(path),
+            (None, Some(host)) => {
+                listen::Place::Host { host, port: place.port.unwrap_or(default_port) }
+            }
+            // An open proxy is for this machine unless somebody says otherwise.
+            (None, None) if !args.proxy_type.is_empty() => listen::Place::Host {
+                host: "localhost".to_owned(),
+                port: place.port.unwrap_or(default_port),
+            },
+            (None, None) => listen::Place::Everywhere(place.port.unwrap_or(DEFAULT_PORT)),
+        },
+        protocol: protocol(args),
+        program,
+        family: family(args),
+        numeric: args.nodns,
+        proxying: proxying(args, environment)?,
+        keep_open: args.keep_open || args.broker || args.chat,
+        purpose: match (args.chat, args.broker) {
+            (true, _) => Purpose::Chat,
+            (_, true) => Purpose::Broker,
+            (false, false) => Purpose::Gather,
+        },
+        access: AccessLists {
+            allow: listed(&args.allow),
+            deny: listed(&args.deny),
+            allow_files: args.allowfile.clone(),
+            deny_files: args.denyfile.clone(),
+        },
+        most,
+        wait,
+        session: session(args)?,
+        announce: args.announce,
+        port_file: args.port_file.clone(),
+        test: args.test,
+    })
+}
