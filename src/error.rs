@@ -76,6 +76,12 @@ impl Error {
         self
     }
 
+    /// The same, with the option that it is about before it.
+    #[must_use]
+    pub fn about(self, option: &str) -> Self {
+        Self { what: format!("{option}: {}", self.what), ..self }
+    }
+
     /// The same words, as a failure of the network: for a refusal that is not the peer's, but that
     /// of somebody on the way.
     #[must_use]

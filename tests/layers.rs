@@ -33,7 +33,7 @@ const OUTSIDE: &[&str] = &[
 ];
 
 /// The files in which rustls may be named.
-const TLS: &[&str] = &["src/net/tls.rs", "src/net/trust.rs", "src/net/ciphers.rs"];
+const TLS: &[&str] = &["src/net/tls.rs", "src/net/trust/", "src/net/ciphers.rs"];
 
 #[test]
 fn modules_only_look_down() {
@@ -76,7 +76,7 @@ fn unsafe_lives_in_sys_and_rustls_in_three_files() {
         if code.contains("dimpl::") && !path.starts_with("src/net/dtls/") {
             wrong.push(format!("{path}:{number}: dimpl is named in net/dtls/ only"));
         }
-        if code.contains("rustls::") && !TLS.contains(&path) {
+        if code.contains("rustls::") && !TLS.iter().any(|at| path.starts_with(at)) {
             wrong.push(format!("{path}:{number}: rustls is named in {TLS:?} only"));
         }
     });

@@ -102,8 +102,15 @@ fn say(error: &clap::Error) -> Error {
                 let all = ambiguous.join(" ");
                 return Error::usage(format!("{given} may be one of several options: {all}"));
             }
+            // Behind bundled letters clap shows the rest of the word only.
+            if given == "-" {
+                return Error::usage("a letter takes no value with a =: -z, not -z=1")
+                    .hint("a letter's value follows it: -w 2 or -w2");
+            }
             let error = Error::usage(format!("{given} is not an option of ncat"));
-            match context(ContextKind::SuggestedArg) {
+            // Nobody who writes --nosuch has --announce in mind.
+            let alike = |near: &&str| near.as_bytes().get(2) == given.as_bytes().get(2);
+            match context(ContextKind::SuggestedArg).filter(alike) {
                 Some(near) => {
                     error.hint(format!("there is {}; ncat --help lists them", option(near)))
                 }

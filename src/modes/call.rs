@@ -195,6 +195,9 @@ impl<'a> Call<'a> {
     pub(super) fn resolve(&mut self, host: &str, port: u16) -> Result<Vec<SocketAddr>, Error> {
         let family = self.how.family;
         let unknown = |why: String| {
+            if names::literal(host, port).is_some() {
+                return Error::machine(format!("cannot call {host}: {why}"));
+            }
             let error = Error::machine(format!("cannot find the address of {host}: {why}"));
             match self.how.numeric {
                 true => error.hint("-n forbids to look names up: leave it out"),

@@ -32,8 +32,13 @@ mod engine {
     use std::path::Path;
 
     pub(super) fn check(script: &Path) -> Result<(), String> {
-        std::fs::File::open(script).map_err(|e| crate::error::words(&e))?;
-        Lua::new().load(script).into_function().map(drop).map_err(|e| e.to_string())
+        let text = std::fs::read(script).map_err(|e| crate::error::words(&e))?;
+        Lua::new()
+            .load(text)
+            .set_name(format!("@{}", script.display()))
+            .into_function()
+            .map(drop)
+            .map_err(|e| e.to_string())
     }
 
     pub(super) fn run(script: &Path) -> Result<(), String> {

@@ -2,16 +2,17 @@
 
 use super::call::{Call, Called, Target};
 use super::talk::{self, Peer, Role};
+use crate::engine::Trouble;
 use crate::engine::errand::Errand;
 use crate::error::Error;
 use crate::net::buf::Buf;
 use crate::net::endpoint::Endpoint;
 use crate::net::names;
 use crate::net::target::with_port;
-use crate::proto::Machine;
 use crate::proto::http::client::{Connect, ConnectEvent};
 use crate::proto::sasl::Credentials;
 use crate::proto::socks::{self, Destination};
+use crate::proto::{Machine, ProtocolError};
 use std::net::IpAddr;
 
 /// What a proxy speaks.
@@ -58,6 +59,9 @@ pub enum Dns {
     Both,
 }
 
+/// What to do about a proxy that wants to know who we are.
+const LOGIN: &str = "--proxy-auth USER:PASS, or NCAT_PROXY_AUTH";
+
 /// What came of asking one proxy.
 enum Asked {
     Through(Endpoint, Option<Buf>),
@@ -79,7 +83,9 @@ pub(super) fn call(call: &mut Call<'_>, proxies: &[Proxy], dns: Dns) -> Result<C
         let Some(first) = proxies.first() else {
             return Err(Error::usage("there is no proxy to go through"));
         };
-        let addresses = call.resolve(&first.host, first.port)?;
+        let addresses = call
+            .resolve(&first.host, first.port)
+            .map_err(|error| error.about("--proxy").on_the_way())?;
         let (mut endpoint, address) = call.dial(&addresses, &first.name())?;
         call.report.story(format_args!("Connected to proxy {address}."));
         let mut early = None;
@@ -131,7 +137,7 @@ fn ask(
                 }
             };
             let mut errand = errand(call, endpoint, early, machine);
-            run(call, &mut errand, &name)?;
+            run(call, &mut errand, proxy)?;
             let event = errand.event();
             let (endpoint, rest, machine) = errand.into_parts();
             return match (event, machine.retry()) {
@@ -140,8 +146,7 @@ fn ask(
                     Ok(Asked::Again(again))
                 }
                 (Some(ConnectEvent::AuthenticateAndReconnect), None) => {
-                    Err(Error::network(format!("{name} wants a login"))
-                        .hint("--proxy-auth USER:PASS, or NCAT_PROXY_AUTH"))
+                    Err(Error::network(format!("{name} wants a login")).hint(LOGIN))
                 }
             };
         }
@@ -151,7 +156,7 @@ fn ask(
     let machine = socks::Client::new(version, destination, port, proxy.login.as_ref())
         .map_err(|why| Error::network(format!("{name} cannot be asked: {why}")))?;
     let mut errand = errand(call, endpoint, early, machine);
-    run(call, &mut errand, &name)?;
+    run(call, &mut errand, proxy)?;
     let (endpoint, rest, _) = errand.into_parts();
     Ok(Asked::Through(endpoint, some(rest)))
 }
@@ -165,18 +170,22 @@ fn errand<M: Machine>(
     Errand::new(endpoint, early, machine, "the dialogue", call.until(), call.patience())
 }
 
-fn run<M: Machine>(call: &mut Call<'_>, errand: &mut Errand<M>, name: &str) -> Result<(), Error> {
-    match crate::engine::run(call.reactor, errand, None) {
-        Ok(()) => Ok(()),
-        Err(trouble) => {
-            let peer = Peer { name, role: Role::Client };
-            // Nothing of an errand ends quietly.
-            let error = talk::explain(trouble, peer).err().unwrap_or_else(|| {
-                Error::network(format!("the dialogue with {name} came to nothing"))
-            });
-            Err(error.on_the_way())
-        }
-    }
+fn run<M: Machine>(
+    call: &mut Call<'_>,
+    errand: &mut Errand<M>,
+    proxy: &Proxy,
+) -> Result<(), Error> {
+    let Err(trouble) = crate::engine::run(call.reactor, errand, None) else { return Ok(()) };
+    let name = proxy.name();
+    let wants_login = proxy.login.is_none()
+        && matches!(&trouble, Trouble::Protocol(ProtocolError::Refused { code: 407, .. }));
+    let peer = Peer { name: &name, role: Role::Client };
+    // Nothing of an errand ends quietly.
+    let error = talk::explain(trouble, peer)
+        .err()
+        .unwrap_or_else(|| Error::network(format!("the dialogue with {name} came to nothing")))
+        .on_the_way();
+    Err(if wants_login { error.hint(LOGIN) } else { error })
 }
 
 fn some(rest: Buf) -> Option<Buf> {

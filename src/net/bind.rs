@@ -90,15 +90,27 @@ pub enum Protocol {
 }
 
 impl Protocol {
-    /// What socket(2) is told.
-    pub(super) fn kind(self) -> (Type, Option<socket2::Protocol>) {
+    /// A socket for it, that blocks.
+    ///
+    /// # Errors
+    /// Those of socket(2); a kernel without SCTP is said to be one.
+    pub(super) fn socket(self, domain: Domain) -> io::Result<Socket> {
+        #[cfg(target_os = "linux")]
+        const SCTP: socket2::Protocol = socket2::Protocol::SCTP;
+        #[cfg(not(target_os = "linux"))]
+        const SCTP: socket2::Protocol = socket2::Protocol::from(132);
         match self {
-            Protocol::Stream => (Type::STREAM, None),
-            Protocol::Datagram => (Type::DGRAM, None),
-            #[cfg(target_os = "linux")]
-            Protocol::Sctp => (Type::STREAM, Some(socket2::Protocol::SCTP)),
-            #[cfg(not(target_os = "linux"))]
-            Protocol::Sctp => (Type::STREAM, Some(socket2::Protocol::from(132))),
+            Protocol::Stream => Socket::new(domain, Type::STREAM, None),
+            Protocol::Datagram => Socket::new(domain, Type::DGRAM, None),
+            Protocol::Sctp => {
+                Socket::new(domain, Type::STREAM, Some(SCTP)).map_err(|e| match e.raw_os_error() {
+                    Some(libc::EPROTONOSUPPORT) => io::Error::new(
+                        io::ErrorKind::Unsupported,
+                        "this kernel has no SCTP (modprobe sctp may load it)",
+                    ),
+                    _ => e,
+                })
+            }
         }
     }
 }
@@ -109,8 +121,7 @@ impl Listener {
     /// # Errors
     /// Those of socket(2), bind(2) and listen(2).
     pub fn inet(protocol: Protocol, address: SocketAddr) -> io::Result<Self> {
-        let (kind, number) = protocol.kind();
-        let socket = Socket::new(Domain::for_address(address), kind, number)?;
+        let socket = protocol.socket(Domain::for_address(address))?;
         socket.set_nonblocking(true)?;
         socket.set_reuse_address(true)?;
         if address.is_ipv6() {
@@ -168,8 +179,11 @@ impl Listener {
     /// # Errors
     /// Those of bind(2); `AddrInUse` if somebody listens there or the path is something else.
     pub fn unix(protocol: Protocol, path: &Path) -> io::Result<Self> {
-        let (kind, _) = protocol.kind();
-        let socket = Socket::new(Domain::UNIX, kind, None)?;
+        let socket = match protocol {
+            Protocol::Stream | Protocol::Sctp => Protocol::Stream,
+            Protocol::Datagram => Protocol::Datagram,
+        };
+        let socket = socket.socket(Domain::UNIX)?;
         socket.set_nonblocking(true)?;
         let address = SockAddr::unix(path)?;
         match socket.bind(&address) {

@@ -177,11 +177,18 @@ impl Dial {
 
     fn call(&self, address: SocketAddr, registry: &Registry) -> io::Result<TcpStream> {
         let protocol = if self.from.sctp { bind::Protocol::Sctp } else { bind::Protocol::Stream };
-        let (kind, number) = protocol.kind();
-        let socket = Socket::new(Domain::for_address(address), kind, number)?;
+        let socket = protocol.socket(Domain::for_address(address))?;
         socket.set_nonblocking(true)?;
         if let Some(route) = self.from.route.as_ref().filter(|_| address.is_ipv4()) {
-            crate::sys::sockopt::set_ip_options(socket.as_fd(), route)?;
+            crate::sys::sockopt::set_ip_options(socket.as_fd(), route).map_err(|e| match route
+                .get(POINTER)
+            {
+                Some(4) | None => e,
+                Some(other) => io::Error::other(format!(
+                    "{} (this system may take no pointer but -G 4, and not {other})",
+                    crate::error::words(&e)
+                )),
+            })?;
         }
         if let Some(source) = self.from.bind_to(address)? {
             socket.set_reuse_address(true)?;
@@ -223,6 +230,9 @@ impl Source {
         }
     }
 }
+
+/// Where the pointer is in the octets of [`source_route`].
+const POINTER: usize = 3;
 
 /// The IP option for loose source routing (RFC 791 §3.1): the hops, then the target, with the
 /// pointer (4, 8, ...) to the next of them.

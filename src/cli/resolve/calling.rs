@@ -25,6 +25,15 @@ pub(super) fn config(
 ) -> Result<connect::Config, Error> {
     only_with_listen(args)?;
     only_with_smtp(args)?;
+    // A time that is none is likelier an operand gone astray than the operands are wrong.
+    let wait = optional_time("-w", args.wait.as_ref())?;
+    let session = session(args)?;
+    if args.tell_end && args.no_shutdown {
+        return Err(usage(
+            "-N and --no-shutdown do not go together: one tells the peer that the input has \
+             ended, the other does not",
+        ));
+    }
     let program = program(args)?;
     if let Some(file) = args.hex_dump.as_deref().and_then(Path::to_str)
         && file.rsplit_once(':').is_some_and(|(_, port)| is_number(port))
@@ -35,6 +44,14 @@ pub(super) fn config(
         ));
     }
     let proxies = proxies(args, environment)?;
+    let idle = [
+        (proxies.is_empty() && !args.proxy_auth.is_empty(), "--proxy-auth", "--proxy"),
+        (proxies.is_empty() && args.proxy_dns.is_some(), "--proxy-dns", "--proxy"),
+        (args.hops.is_empty() && args.hop_pointer.is_some(), "-G", "-g"),
+    ];
+    for (_, option, other) in idle.iter().filter(|(is_idle, ..)| *is_idle) {
+        report.warning(format_args!("{option} has no effect without {other}"));
+    }
     if args.probe && args.telnet {
         return Err(usage("-z and -t do not go together: -z says nothing and hears nothing"));
     }
@@ -94,7 +111,6 @@ pub(super) fn config(
     } else {
         None
     };
-    let session = session(args)?;
     let mail = match (helper, starttls) {
         // With -z there is nobody to talk for: TLS itself is the answer.
         (true, _) => Some(mail_mode::Config {
@@ -145,7 +161,7 @@ pub(super) fn config(
         hop_pointer: hop_pointer(args)?,
         source: args.source.clone().filter(|_| !on_unix || args.udp),
         source_port: args.source_port.as_deref().map_or(Ok(0), source_port)?,
-        wait: optional_time("-w", args.wait.as_ref())?,
+        wait,
     };
     Ok(connect::Config {
         how,

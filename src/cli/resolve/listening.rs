@@ -51,6 +51,8 @@ pub(super) fn config(
         return Err(usage(*why));
     }
     only_with_smtp(args)?;
+    let wait = optional_time("-w", args.wait.as_ref())?;
+    let session = session(args)?;
     let option = args.source_port.as_deref().map(|typed| match is_number(typed) {
         true => port(typed),
         false => Err(usage(format!("-p takes a port, not {}", quoted(typed)))),
@@ -100,24 +102,31 @@ pub(super) fn config(
     if !args.proxy_type.is_empty() {
         let clash = [
             (args.telnet, "-t"),
-            (args.broker || args.chat, "--broker"),
+            (args.broker, "--broker"),
+            (args.chat, "--chat"),
             (program.is_some(), "a command"),
-            (args.unixsock || args.udp, "-U or -u"),
+            (args.unixsock, "-U"),
+            (args.udp, "-u"),
         ];
         if let Some((_, what)) = clash.iter().find(|(given, _)| *given) {
             return Err(usage(format!("{what} and a proxy server do not go together")));
         }
     }
-    if program.is_some() && (args.broker || args.chat) {
+    if args.packets.is_some() && many && program.is_none() {
         return Err(usage(
-            "a command and --broker do not go together: a command serves one caller",
+            "-W and callers around one input do not go together: it counts the packets of one peer",
         ));
     }
+    let circle = if args.chat { "--chat" } else { "--broker" };
+    if program.is_some() && (args.broker || args.chat) {
+        return Err(usage(format!(
+            "a command and {circle} do not go together: a command serves one caller"
+        )));
+    }
     if args.unixsock && (args.broker || args.chat) {
-        return Err(usage("-U and --broker do not go together"));
+        return Err(usage(format!("-U and {circle} do not go together")));
     }
     let host = place.host.as_ref().map(|host| host.as_str().to_owned());
-    let wait = optional_time("-w", args.wait.as_ref())?;
     Ok(listen::Config {
         tls: match tls {
             false => None,
@@ -163,7 +172,7 @@ pub(super) fn config(
         },
         most,
         wait,
-        session: session(args)?,
+        session,
         announce: args.announce,
         port_file: args.port_file.clone(),
         test: args.test,

@@ -1,6 +1,6 @@
 //! Operands to a place: where to call, or where to wait.
 
-use super::tls::implies_tls;
+use super::tls::{PROTOCOLS, implies_tls};
 use crate::cli::args::Args;
 use crate::error::Error;
 use crate::net::names::service;
@@ -48,8 +48,15 @@ pub(super) fn place(args: &Args, port_option: Option<u16>) -> Result<Place, Erro
     }
     let written = match args.operands.as_slice() {
         [] => return Ok(Place::of(None, port_option)),
-        [one] if args.listen && port_option.is_none() && is_number(one) => {
-            return Ok(Place::of(None, Some(port(one)?)));
+        [one] if args.listen && is_number(one) => {
+            // ncat waits on 0.0.0.2 for `-l -p 1 2`, which nobody can have meant.
+            let operand = port(one)?;
+            return match port_option {
+                None => Ok(Place::of(None, Some(operand))),
+                Some(option) => Err(usage(format!(
+                    "the port is given more than once: \"{one}\" and -p {option}"
+                ))),
+            };
         }
         [one] if is_number(one) && one.len() <= 5 && !args.listen => {
             return Err(usage(format!("{one} is a port: of which host?"))
@@ -57,11 +64,7 @@ pub(super) fn place(args: &Args, port_option: Option<u16>) -> Result<Place, Erro
         }
         [one] | [one, _] => Written::parse(one).map_err(usage)?,
         more => {
-            return Err(usage(format!(
-                "there are {} operands, and ncat takes two at most: a host and a port",
-                more.len()
-            ))
-            .hint("-z probes one port at a time in this version"));
+            return Err(too_many(args, more));
         }
     };
     let second = args.operands.get(1);
@@ -91,6 +94,25 @@ pub(super) fn place(args: &Args, port_option: Option<u16>) -> Result<Place, Erro
     }
 }
 
+/// Three operands and more; the first may be the value of an option that wants a `=`.
+fn too_many(args: &Args, operands: &[String]) -> Error {
+    let error = usage(format!(
+        "there are {} operands, and ncat takes two at most: a host and a port",
+        operands.len()
+    ));
+    let first = operands[0].as_str();
+    if args.starttls.as_deref() == Some("") && PROTOCOLS.contains(&first) {
+        return error.hint(format!("--starttls={first} takes its value with a ="));
+    }
+    if args.ssl_info.as_deref() == Some("text") && matches!(first, "text" | "json") {
+        return error.hint(format!("--ssl-info={first} takes its value with a ="));
+    }
+    match args.probe {
+        true => error.hint("-z probes one port at a time in this version"),
+        false => error,
+    }
+}
+
 pub(super) fn is_number(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit())
 }
@@ -102,7 +124,7 @@ pub(super) fn port(text: &str) -> Result<u16, Error> {
             .map_err(|_| usage(format!("{} is not a port: they go up to 65535", quoted(text))));
     }
     if text.is_empty() {
-        return Err(usage("the port is missing behind the colon"));
+        return Err(usage("the port is missing"));
     }
     service(text).ok_or_else(|| {
         usage(format!("{} is neither a port nor a service that this machine knows", quoted(text)))

@@ -24,6 +24,10 @@ pub(super) fn hops(args: &Args) -> Result<Vec<String>, Error> {
     if hops.is_empty() {
         return Ok(hops);
     }
+    if hops.iter().any(String::is_empty) {
+        let typed = quoted(&args.hops.join(","));
+        return Err(usage(format!("-g has a hop missing between its commas: {typed}")));
+    }
     if hops.len() > MOST {
         return Err(usage(format!("-g takes {MOST} hops at most, and there are {}", hops.len())));
     }
@@ -88,6 +92,10 @@ pub(super) fn proxies(args: &Args, environment: &Environment) -> Result<Vec<Prox
         (None, Some(value)) => Some(text(value)?),
         (None, None) => None,
     };
+    if list.split(',').any(str::is_empty) {
+        let typed = quoted(list);
+        return Err(usage(format!("--proxy has a proxy missing between its commas: {typed}")));
+    }
     list.split(',').map(|typed| proxy(typed, kind, auth)).collect()
 }
 
@@ -123,8 +131,8 @@ pub(super) fn proxy(typed: &str, kind: via::Kind, auth: Option<&str>) -> Result<
         return Err(usage(format!("--proxy takes HOST[:PORT], not {}", quoted(typed))));
     };
     let port = match (written, kind) {
-        (Some(text), _) => match port(&text)? {
-            0 => return Err(usage("nobody can be called on port 0")),
+        (Some(text), _) => match port(&text).map_err(|e| e.about("--proxy"))? {
+            0 => return Err(usage("--proxy: nobody can be called on port 0")),
             port => port,
         },
         (None, via::Kind::Http) => 3128,

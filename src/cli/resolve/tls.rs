@@ -10,6 +10,12 @@ use crate::net::trust::{Parameters, Trust, Verify};
 use base64::Engine as _;
 use std::net::IpAddr;
 
+/// What `--starttls` is to know one day; smtp it knows.
+pub(super) const PROTOCOLS: [&str; 12] = [
+    "smtp", "lmtp", "imap", "pop3", "ftp", "nntp", "sieve", "ldap", "xmpp", "postgres", "mysql",
+    "irc",
+];
+
 /// Does any option say "TLS", and not "TLS later"?
 pub(super) fn implies_tls(args: &Args) -> bool {
     args.ssl
@@ -50,6 +56,9 @@ pub(super) fn parameters(args: &Args, environment: &Environment) -> Result<Param
     );
     if min > max {
         return Err(usage("--ssl-min 1.3 and --ssl-max 1.2 leave no version of TLS"));
+    }
+    if args.ssl_servername.as_deref() == Some("") {
+        return Err(usage("--ssl-servername takes a name, and this one is empty"));
     }
     let alpn: Vec<_> = args
         .ssl_alpn
@@ -116,8 +125,10 @@ pub(super) fn starttls(
         "" if helper => Ok(true),
         "" => Err(usage("--starttls needs to know the protocol")
             .hint("--starttls=smtp, or --smtp with it")),
-        "lmtp" | "imap" | "pop3" | "ftp" | "nntp" | "sieve" | "ldap" | "xmpp" | "postgres"
-        | "mysql" | "irc" => Err(usage(format!("--starttls={protocol} is not there yet"))),
+        protocol if PROTOCOLS.contains(&protocol) => {
+            Err(usage(format!("--starttls={protocol} is not there yet"))
+                .hint("--starttls=smtp is; ncat --ssl speaks TLS from the first byte"))
+        }
         other => Err(usage(format!("--starttls does not know the protocol {}", quoted(other)))
             .hint("it knows smtp")),
     }
