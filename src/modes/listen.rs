@@ -3,28 +3,28 @@
 use super::door::{
     AccessLists, Armour, Door, Hall, PAUSE, SIGNALS, complain, deny, dress, not_allowed,
 };
+use super::open;
 use super::proxy::{self, Proxying, Shop};
 use super::serve::{self, Guests, Serving, Visitor};
 use super::talk::{self, Peer, Role, SafeOutput, Session};
 use crate::engine::handshake::Handshake;
 use crate::engine::reactor::{Address, Reactor};
 use crate::engine::room::{Event, Purpose, Room};
+use crate::engine::service::Translation;
 use crate::engine::tap::Tap;
 use crate::engine::{HOUSE, LOCAL, REMOTE, SOLO, Status, Trouble};
 use crate::error::{Error, Exit, words};
 use crate::net::access::Access;
-use crate::net::bind::{Arrival, Caller, Listener, Protocol, is_other_file};
+use crate::net::bind::{Arrival, Caller, Listener, Protocol};
 use crate::net::child::Program;
-use crate::net::dtls;
 use crate::net::endpoint::Endpoint;
-use crate::net::names::{self, Family};
-use crate::net::trust::{self, Parameters, Unusable};
+use crate::net::names::Family;
+use crate::net::trust::Parameters;
 use crate::report::Report;
 use crate::sys::signal::Signals;
 use mio::Registry;
-use std::io::{self, Write};
-use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::io::{self};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 /// What a TLS handshake may take when `-w` says nothing: a slow caller costs a descriptor.
@@ -119,8 +119,9 @@ pub fn run(config: Config, report: &Report) -> Result<Exit, Error> {
     let signal_token = Address { key: HOUSE, side: SIGNALS }.into();
     signals.register(reactor.registry(), signal_token).map_err(cannot)?;
     let access = config.access.load(config.family, config.numeric)?;
-    let tls = config.tls.as_ref().map(|tls| prepare(tls, config.protocol, report)).transpose()?;
-    let mut listeners = bind(&config)?;
+    let tls =
+        config.tls.as_ref().map(|tls| open::armour(tls, config.protocol, report)).transpose()?;
+    let mut listeners = open::bind(&config)?;
     for (side, listener) in listeners.iter_mut().enumerate() {
         let token = Address { key: HOUSE, side }.into();
         listener.register(reactor.registry(), token).map_err(cannot)?;
@@ -129,7 +130,7 @@ pub fn run(config: Config, report: &Report) -> Result<Exit, Error> {
     let reserve: io::Result<Vec<_>> =
         (0..RESERVE).map(|_| std::fs::File::open("/dev/null")).collect();
     let reserve = reserve.map_err(cannot)?;
-    tell(&config, &listeners, report)?;
+    open::tell(&config, &listeners, report)?;
     drop(reserve);
     let server = Server { config: &config, tls, access, reactor, signals, report };
     if let Some(proxying) = &config.proxying {
@@ -142,130 +143,6 @@ pub fn run(config: Config, report: &Report) -> Result<Exit, Error> {
         (None, true) => server.gather(listeners, tap),
         (_, false) => server.one(listeners, tap),
     }
-}
-
-fn prepare(tls: &TlsServer, protocol: Protocol, report: &Report) -> Result<Armour, Error> {
-    let host = tls.host.as_deref();
-    let unusable = |unusable: Unusable| Error::machine(unusable.0);
-    let (armour, own) = if protocol == Protocol::Datagram {
-        let (config, own) = dtls::server(&tls.parameters, host).map_err(unusable)?;
-        (Armour::Dtls(config), own)
-    } else {
-        let made = trust::server(&tls.parameters, host, tls.client_ca.as_deref());
-        let (config, own) = made.map_err(unusable)?;
-        (Armour::Tls(config), own)
-    };
-    if own.ephemeral {
-        report.story(format_args!("made a certificate for this run (ECDSA P-256)"));
-    }
-    report.story(format_args!("our certificate: SHA-256 {}", own.fingerprint()));
-    if let Some(file) = &tls.certificate_out {
-        std::fs::write(file, own.pem()).map_err(|e| {
-            Error::machine(format!("cannot write {}: {}", file.display(), words(&e)))
-        })?;
-    }
-    Ok(armour)
-}
-
-fn bind(config: &Config) -> Result<Vec<Listener>, Error> {
-    let busy = |place: String, e: io::Error| {
-        let error = Error::machine(format!("cannot listen on {place}: {}", words(&e)));
-        let hint = match e.raw_os_error() {
-            Some(libc::EACCES) => "ports below 1024 need privileges: try one above, -l 8080",
-            Some(libc::EADDRINUSE) => match &config.place {
-                Place::Unix(path) if is_other_file(path) => {
-                    "the file is there and is no socket: take another path, or remove it"
-                }
-                Place::Unix(_)
-                | Place::Vsock { .. }
-                | Place::Host { .. }
-                | Place::Everywhere(_) => "somebody listens there already",
-            },
-            Some(libc::EADDRNOTAVAIL) => "this is no address of this machine",
-            _ => return error,
-        };
-        error.hint(hint)
-    };
-    match &config.place {
-        Place::Vsock { cid, port } => {
-            let name = format!("{}:{port}", cid.unwrap_or(u32::MAX));
-            Ok(vec![Listener::vsock(*cid, *port).map_err(|e| busy(name, e))?])
-        }
-        Place::Unix(path) => {
-            let listener = Listener::unix(config.protocol, path)
-                .map_err(|e| busy(path.display().to_string(), e))?;
-            Ok(vec![listener])
-        }
-        Place::Host { host, port } => {
-            let addresses =
-                names::resolve(host, *port, config.family, config.numeric).map_err(|why| {
-                    Error::machine(format!("cannot find the address of {host}: {why}"))
-                })?;
-            let address = addresses[0];
-            Ok(vec![
-                Listener::inet(config.protocol, address)
-                    .map_err(|e| busy(address.to_string(), e))?,
-            ])
-        }
-        Place::Everywhere(port) => match config.family {
-            Family::Any => Listener::everywhere(config.protocol, *port)
-                .map_err(|(address, e)| busy(address.to_string(), e)),
-            Family::V4 | Family::V6 => {
-                let all = if config.family == Family::V4 { "0.0.0.0" } else { "::" };
-                let address =
-                    names::literal(all, *port).unwrap_or(SocketAddr::from(([0; 4], *port)));
-                Ok(vec![
-                    Listener::inet(config.protocol, address)
-                        .map_err(|e| busy(address.to_string(), e))?,
-                ])
-            }
-        },
-    }
-}
-
-/// Everybody who wants to know that we are ready is told, now that it is true.
-fn tell(config: &Config, listeners: &[Listener], report: &Report) -> Result<(), Error> {
-    for listener in listeners {
-        report.story(format_args!("Listening on {listener}"));
-    }
-    if config.test {
-        for _ in listeners {
-            report.answer(format_args!("NCAT TEST: LISTEN"));
-        }
-    }
-    if config.announce {
-        let kind = match (&config.place, config.protocol, &config.tls) {
-            (Place::Unix(_), Protocol::Stream | Protocol::Sctp, _) => "unix",
-            (Place::Unix(_), Protocol::Datagram, _) => "unix-dgram",
-            (Place::Vsock { .. }, ..) => "vsock",
-            (_, Protocol::Stream, Some(_)) => "tls",
-            (_, Protocol::Stream, None) => "tcp",
-            (_, Protocol::Datagram, Some(_)) => "dtls",
-            (_, Protocol::Datagram, None) => "udp",
-            (_, Protocol::Sctp, _) => "sctp",
-        };
-        let lines: String = listeners.iter().map(|l| format!("listening {kind} {l}\n")).collect();
-        let mut out = io::stdout();
-        out.write_all(lines.as_bytes())
-            .and_then(|()| out.flush())
-            .map_err(|e| Error::machine(format!("cannot write standard output: {}", words(&e))))?;
-    }
-    if let (Some(file), Some(port)) = (&config.port_file, listeners[0].port()) {
-        write_whole(file, &format!("{port}\n")).map_err(|e| {
-            Error::machine(format!("cannot write {}: {}", file.display(), words(&e)))
-        })?;
-    }
-    Ok(())
-}
-
-/// Whoever waits for the file never sees half of it.
-fn write_whole(file: &Path, text: &str) -> io::Result<()> {
-    let mut draft = file.as_os_str().to_owned();
-    draft.push(format!(".{}", std::process::id()));
-    std::fs::write(&draft, text)?;
-    std::fs::rename(&draft, file).inspect_err(|_| {
-        let _ = std::fs::remove_file(&draft);
-    })
 }
 
 struct Server<'a> {
@@ -535,8 +412,8 @@ impl<'a> Server<'a> {
         };
         let manners = session.manners.clone();
         let purpose = self.config.purpose;
-        let mut room =
-            Room::new(purpose, local, manners, self.handshake(), session.crlf, veil, tap);
+        let translation = Translation { crlf: session.crlf, telnet: session.telnet };
+        let mut room = Room::new(purpose, local, manners, self.handshake(), translation, veil, tap);
         let mut door = self.door(listeners);
         let start = self.reactor.now();
         loop {

@@ -8,6 +8,7 @@ pub mod door;
 pub mod listen;
 pub mod lua;
 pub mod mail;
+mod open;
 pub mod proxy;
 pub mod secure;
 mod serve;

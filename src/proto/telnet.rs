@@ -58,6 +58,30 @@ impl Telnet {
         Self { crlf: crlf.then(Crlf::default), place: Place::Text, owed: Some(Vec::new()) }
     }
 
+    /// The peer's text without its commands, and the answers to them, of about `room` bytes: for
+    /// who has no machine to drive, but many peers.
+    pub fn filter(&mut self, peer: &[u8], text: &mut Vec<u8>, answers: &mut Vec<u8>, room: usize) {
+        let (mut ended, mut closed) = (false, false);
+        let mut to_peer = Output::new(answers, room, &mut ended);
+        self.repay(&mut to_peer);
+        let mut to_user = Output::new(text, usize::MAX, &mut closed);
+        self.hear(&mut Input::new(peer, false), &mut to_user, &mut to_peer);
+    }
+
+    /// Makes our own bytes fit to be sent: 0xFF is doubled (RFC 854).
+    pub fn quote(words: &mut Vec<u8>) {
+        if until_iac(words) == words.len() {
+            return;
+        }
+        let plain = std::mem::take(words);
+        for piece in plain.split_inclusive(|&b| b == IAC) {
+            words.extend_from_slice(piece);
+            if piece.ends_with(&[IAC]) {
+                words.push(IAC);
+            }
+        }
+    }
+
     /// Shows the peer's text and answers its commands.
     fn hear(&mut self, peer: &mut Input<'_>, to_user: &mut Output<'_>, to_peer: &mut Output<'_>) {
         while to_user.room() > 0 && !peer.rest().is_empty() {

@@ -6,15 +6,20 @@
 //! that does not read: around standard input it is held back only while somebody's queue is full
 //! and still moving; among themselves a member whose queue is full is dropped.
 
+mod member;
+
 use super::manners::{Manners, Receive, UserEnd};
 use super::relay::peer_trouble;
+use super::service::Translation;
 use super::tap::Tap;
 use super::{Status, Trouble};
 use crate::net::buf::Buf;
 use crate::net::endpoint::{Endpoint, Moved};
 use crate::proto::chat::{self, Lines};
+use crate::proto::telnet::Telnet;
 use crate::proto::text::Crlf;
 use crate::term::safe::Safe;
+use member::{Member, Stage};
 use slab::Slab;
 use std::collections::VecDeque;
 use std::io;
@@ -58,42 +63,6 @@ pub enum Purpose {
     Chat,
 }
 
-/// How a member stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Stage {
-    /// TLS is being set up.
-    Handshaking { until: Instant },
-    /// It hears and is heard.
-    Talking,
-    /// It is over, but for what it has not read yet.
-    Parting { until: Instant },
-}
-
-struct Member {
-    endpoint: Endpoint,
-    stage: Stage,
-    queue: Vec<u8>,
-    sent: usize,
-    /// When it last took something, or had nothing to take.
-    took: Instant,
-    /// It is to be told the end of ours, once it has everything.
-    told: bool,
-    /// Its own stream has ended.
-    ended: bool,
-    /// Nothing can be sent to it any more, and why; what it said is still heard.
-    deaf: Option<io::Error>,
-    queued: bool,
-    /// Datagrams that did not come through its own socket.
-    early: VecDeque<Vec<u8>>,
-    /// Its number in a chat, and its words so far.
-    lines: Lines,
-    user: u32,
-    /// Where it calls from.
-    address: String,
-    /// When it was last heard of: a caller without a connection never says that it leaves.
-    heard: Instant,
-}
-
 /// What happened in the room.
 #[derive(Debug)]
 pub enum Event {
@@ -122,6 +91,8 @@ pub struct Room {
     /// Bytes of standard input, and the same with CR LF.
     said: Buf,
     crlf: Option<Crlf>,
+    /// Callers may speak telnet (`-t`).
+    telnet: bool,
     encoded: Vec<u8>,
     veil: Option<Safe>,
     tap: Tap,
@@ -150,7 +121,7 @@ impl Room {
         local: Endpoint,
         manners: Manners,
         handshake: Duration,
-        crlf: bool,
+        translation: Translation,
         veil: Option<Safe>,
         tap: Tap,
     ) -> Self {
@@ -165,7 +136,8 @@ impl Room {
             shown: Vec::new(),
             shown_sent: 0,
             said: Buf::new(CHUNK),
-            crlf: crlf.then(Crlf::default),
+            crlf: translation.crlf.then(Crlf::default),
+            telnet: translation.telnet,
             encoded: Vec::new(),
             veil,
             tap,
@@ -189,22 +161,7 @@ impl Room {
             true => Stage::Handshaking { until: now + self.handshake },
             false => Stage::Talking,
         };
-        let key = self.members.insert(Member {
-            endpoint,
-            stage,
-            queue: Vec::new(),
-            sent: 0,
-            took: now,
-            told: false,
-            ended: false,
-            deaf: None,
-            queued: false,
-            early: VecDeque::new(),
-            lines: Lines::new(0),
-            user: 0,
-            address,
-            heard: now,
-        });
+        let key = self.members.insert(Member::new(endpoint, stage, address, self.telnet, now));
         if stage == Stage::Talking {
             self.welcome(key, now);
         }
@@ -406,6 +363,9 @@ impl Room {
             (Some(crlf), _) => crlf.encode(self.said.bytes(), &mut words),
             (None, _) => words.extend_from_slice(self.said.bytes()),
         }
+        if self.telnet {
+            Telnet::quote(&mut words);
+        }
         let n = self.said.bytes().len();
         self.said.consume(n);
         self.share(&words, None, now);
@@ -446,6 +406,9 @@ impl Room {
         match (self.members.get_mut(key), self.purpose) {
             (Some(member), Purpose::Chat) => member.lines.say(self.heard.bytes(), &mut words),
             _ => words.extend_from_slice(self.heard.bytes()),
+        }
+        if self.telnet {
+            Telnet::quote(&mut words);
         }
         let n = self.heard.bytes().len();
         self.heard.consume(n);
@@ -543,6 +506,7 @@ impl Room {
         let mut more = member.flush(now);
         if member.told && member.pending() == 0 && member.endpoint.close_write().unwrap_or(true) {
             member.told = false;
+            member.closed = true;
         }
         if member.ended {
             // All that is left is to get rid of our words.
@@ -567,6 +531,7 @@ impl Room {
                 more = true;
                 self.held_until = self.manners.delay.map(|delay| now + delay);
                 self.received_total += n as u64;
+                member.take_out_telnet(&mut self.heard, now);
                 self.tap.record(self.heard.bytes());
                 let parting = matches!(member.stage, Stage::Parting { .. });
                 if parting || self.manners.receive == Receive::Discard {
@@ -729,41 +694,5 @@ impl Room {
             })
             .chain(layers)
             .min()
-    }
-}
-
-impl Member {
-    fn pending(&self) -> usize {
-        self.queue.len() - self.sent
-    }
-
-    /// Sends what it takes. True if it took something. A failure is noted in `deaf`.
-    fn flush(&mut self, now: Instant) -> bool {
-        let mut any = false;
-        while self.pending() > 0 && self.endpoint.can_write() {
-            let written = self.endpoint.write(&self.queue[self.sent..]);
-            let written = written.and_then(|moved| self.endpoint.turn().map(|_| moved));
-            match written {
-                Ok(Moved::Bytes(n)) => {
-                    self.sent += n;
-                    self.took = now;
-                    any = true;
-                }
-                Ok(Moved::Blocked | Moved::Eof) => {}
-                Err(e) => {
-                    self.deaf = Some(e);
-                    self.sent = self.queue.len();
-                }
-            }
-        }
-        if self.pending() == 0 {
-            self.queue.clear();
-            self.queue.shrink_to(CHUNK);
-            self.sent = 0;
-        } else if self.sent >= QUEUE {
-            self.queue.drain(..self.sent);
-            self.sent = 0;
-        }
-        any
     }
 }
