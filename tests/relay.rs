@@ -2459,3 +2459,22 @@ fn a_pipe_is_read_no_further_than_needed() {
     quiet(running.wait());
     assert_eq!(rest(&mut left), b"for the next");
 }
+
+#[test]
+fn a_source_route_is_set_for_streams_and_for_datagrams() {
+    if !have("strace") {
+        return;
+    }
+    // Networks drop such packets, this machine too, so the system call has to do.
+    for options in [&["-z"][..], &["-z", "-u", "-i", "50ms"]] {
+        let dir = dir();
+        let log = file_in(&dir, "log", "");
+        let words = ["-qq", "-e", "trace=setsockopt", "-o", arg(&log), NCAT, "-4", "-w", "100ms"];
+        let route = ["-g", "127.0.0.2,127.0.0.3", "127.0.0.1", "9"];
+        tool::run_other("strace", &[&words[..], options, &route].concat(), "");
+        let log = std::fs::read_to_string(&log).unwrap();
+        // No operation, loose source route, its length, the pointer, and three addresses.
+        let option = r#"IP_OPTIONS, "\1\203\17\4\177\0\0\2\177\0\0\3\177\0\0\1", 16"#;
+        assert!(log.contains(option), "{options:?}: {log}");
+    }
+}

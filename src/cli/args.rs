@@ -18,8 +18,9 @@ const ABOUT: &str = "\
 Connects or listens over TCP, TLS and Unix sockets, and carries standard input and output.";
 
 const TAIL: &str = "\
-TARGET is host, host:port, [v6]:port, a path after unix:, or a URL: tcp:// tls:// udp://
-dtls:// smtp:// submission:// smtps://. TIME is in seconds, or has a unit: 500ms, 2m, 1h.
+TARGET is host, host:port, [v6]:port, a path after unix: or unix-dgram:, vsock:cid:port, or a
+URL: tcp:// tls:// udp:// dtls:// smtp:// submission:// smtps://. TIME is in seconds, or has a
+unit: 500ms, 2m, 1h.
 
   ncat example.org 80                     talk HTTP by hand
   ncat -l 8080 < page.txt                 answer one caller

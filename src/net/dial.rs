@@ -179,17 +179,7 @@ impl Dial {
         let protocol = if self.from.sctp { bind::Protocol::Sctp } else { bind::Protocol::Stream };
         let socket = protocol.socket(Domain::for_address(address))?;
         socket.set_nonblocking(true)?;
-        if let Some(route) = self.from.route.as_ref().filter(|_| address.is_ipv4()) {
-            crate::sys::sockopt::set_ip_options(socket.as_fd(), route).map_err(|e| match route
-                .get(POINTER)
-            {
-                Some(4) | None => e,
-                Some(other) => io::Error::other(format!(
-                    "{} (this system may take no pointer but -G 4, and not {other})",
-                    crate::error::words(&e)
-                )),
-            })?;
-        }
+        self.from.take_route(&socket, address)?;
         if let Some(source) = self.from.bind_to(address)? {
             socket.set_reuse_address(true)?;
             socket.bind(&source.into()).map_err(|e| {
@@ -212,6 +202,19 @@ impl Dial {
 }
 
 impl Source {
+    /// Sends by way of the hops of `-g`, if there are any.
+    fn take_route(&self, socket: &Socket, target: SocketAddr) -> io::Result<()> {
+        let Some(route) = self.route.as_ref().filter(|_| target.is_ipv4()) else { return Ok(()) };
+        let set = crate::sys::sockopt::set_ip_options(socket.as_fd(), route);
+        set.map_err(|e| match route.get(POINTER) {
+            Some(4) | None => e,
+            Some(other) => io::Error::other(format!(
+                "{} (this system may take no pointer but -G 4, and not {other})",
+                crate::error::words(&e)
+            )),
+        })
+    }
+
     fn bind_to(&self, target: SocketAddr) -> io::Result<Option<SocketAddr>> {
         let any = match target {
             SocketAddr::V4(_) => IpAddr::from([0; 4]),
@@ -289,6 +292,7 @@ pub fn udp(address: SocketAddr, from: &Source) -> io::Result<Endpoint> {
     let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
     socket.set_nonblocking(true)?;
     socket.set_broadcast(true)?;
+    from.take_route(&socket, address)?;
     if let Some(source) = from.bind_to(address)? {
         socket.set_reuse_address(true)?;
         socket.bind(&source.into())?;

@@ -103,12 +103,6 @@ impl Written {
             let path = path.strip_prefix("//").filter(|p| p.starts_with('/')).unwrap_or(path);
             return unix_path(path).map(Written::Unix);
         }
-        if text.starts_with("unix-dgram:") {
-            return Err("unix-dgram: is not there: -u -U PATH is the way".to_owned());
-        }
-        if text.starts_with("vsock:") {
-            return Err("vsock: is not there: --vsock CID PORT is the way".to_owned());
-        }
         if let Some((scheme, rest)) = text.split_once("://") {
             return url(scheme, rest);
         }
@@ -146,7 +140,6 @@ fn url(scheme: &str, rest: &str) -> Result<Written, String> {
         "smtp" => Scheme::Smtp,
         "submission" => Scheme::Submission,
         "smtps" | "submissions" => Scheme::Smtps,
-        "vsock" => return Err("vsock:// is not there: --vsock CID PORT is the way".to_owned()),
         "pop3" | "pop3s" | "imap" | "imaps" => {
             return Err(format!("{typed}:// is not there yet in this version"));
         }
@@ -158,8 +151,8 @@ fn url(scheme: &str, rest: &str) -> Result<Written, String> {
         }
         _ => {
             return Err(format!(
-                "\"{typed}://\" is not a scheme that ncat knows: tcp tls udp dtls unix smtp \
-                 submission smtps"
+                "\"{typed}://\" is not a scheme that ncat knows: tcp tls udp dtls unix unix-dgram \
+                 vsock smtp submission smtps"
             ));
         }
     };
@@ -290,8 +283,6 @@ mod tests {
             ("https://h", "not a transport"),
             ("imaps://h", "not there yet"),
             ("udp://ann@h", "no login"),
-            ("vsock:1:2", "--vsock CID PORT"),
-            ("unix-dgram:/s", "-u -U PATH"),
             ("unix:", "missing"),
             (&"x".repeat(256), "255"),
             (&format!("unix:/{}", "x".repeat(107)), "107"),

@@ -138,9 +138,6 @@ pub(super) fn config(
     if args.udp && starttls {
         return Err(usage("--starttls and -u do not go together: datagrams have no upgrade"));
     }
-    if args.udp && !args.hops.is_empty() {
-        return Err(usage("-g and -u do not go together in this version"));
-    }
     if on_unix && !args.udp && args.source.is_some() {
         report.story(format_args!("-s has no effect on a Unix stream socket"));
     }

@@ -33,18 +33,31 @@ pub(super) fn job(args: Args, environment: &Environment, report: &Report) -> Res
 }
 
 /// A transport in the target is the same as by its options.
-fn with_transport(args: Args) -> Result<Args, Error> {
-    let scheme = args.operands.first().and_then(|target| target.split_once("://"));
-    let scheme = scheme.map(|(scheme, _)| scheme.to_ascii_lowercase());
-    let (scheme, ssl) = match scheme.as_deref() {
-        Some("udp") => ("udp", args.ssl),
-        Some("dtls") => ("dtls", true),
+fn with_transport(mut args: Args) -> Result<Args, Error> {
+    let target = args.operands.first().cloned().unwrap_or_default();
+    let Some((scheme, place)) = target.split_once(':') else { return Ok(args) };
+    let bare = place.strip_prefix("//");
+    match (scheme.to_ascii_lowercase().as_str(), bare) {
+        ("udp", Some(_)) => args.udp = true,
+        ("dtls", Some(_)) => (args.udp, args.ssl) = (true, true),
+        ("unix-dgram", _) => {
+            let path = bare.filter(|path| path.starts_with('/')).unwrap_or(place);
+            args.operands[0] = path.to_owned();
+            (args.udp, args.unixsock) = (true, true);
+        }
+        ("vsock", _) => {
+            let words = bare.unwrap_or(place).split(':').filter(|word| !word.is_empty());
+            let words: Vec<_> = words.map(str::to_owned).collect();
+            args.operands.splice(0..1, words);
+            args.vsock = true;
+            return Ok(args);
+        }
         _ => return Ok(args),
-    };
-    if args.sctp {
-        return Err(usage(format!("{scheme}:// and --sctp do not go together: take one of them")));
     }
-    Ok(Args { udp: true, ssl, ..args })
+    if args.sctp {
+        return Err(usage(format!("{scheme}: and --sctp do not go together: take one of them")));
+    }
+    Ok(args)
 }
 
 #[cfg(test)]
