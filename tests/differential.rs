@@ -302,3 +302,250 @@ fn each_talks_with_each() {
         drop(proxy);
     }
 }
+
+/// How long something took, as far as a script would notice.
+#[derive(Debug, PartialEq)]
+enum Took {
+    NoTime,
+    AMoment,
+    TooLong,
+}
+
+/// Runs it and puts its time into a class: well below `about`, around it, or far beyond.
+fn timed<T>(about: Duration, did: impl FnOnce() -> T) -> (Took, T) {
+    let start = tool::now();
+    let done = did();
+    let took = start.elapsed();
+    let class = if took < about * 3 / 4 {
+        Took::NoTime
+    } else if took < about * 8 {
+        Took::AMoment
+    } else {
+        Took::TooLong
+    };
+    (class, done)
+}
+
+#[test]
+fn silence_and_dead_ends_take_the_same_time_and_end_alike() {
+    if !have("ncat") {
+        return;
+    }
+    let silence = Duration::from_millis(400);
+    for input in [&b""[..], b"hello"] {
+        alike(&format!("silence: a call, {} bytes said", input.len()), |program| {
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            let port = listener.local_addr().unwrap().port().to_string();
+            let mut running = start(program, &["-i", "400ms", "127.0.0.1", &port]);
+            let (mut peer, _) = listener.accept().unwrap();
+            running.send(input);
+            let mut heard = vec![0; input.len()];
+            peer.read_exact(&mut heard).unwrap();
+            let (took, output) = timed(silence, || running.wait());
+            (took, output.code(), output.stdout, heard)
+        });
+    }
+    alike("silence: a server with a caller", |program| {
+        let port = free_port();
+        let server = start(program, &["-l", "-i", "400ms", "127.0.0.1", &port.to_string()]);
+        wait_for_listener(port);
+        let _caller = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        let (took, output) = timed(silence, || server.wait());
+        (took, output.code(), output.stdout)
+    });
+    // An address of TEST-NET-1 (RFC 5737) would go over the network, so a full backlog has to do.
+    alike("-w: nobody answers", |program| {
+        let full = socket_with_a_full_backlog();
+        let port = full.0.to_string();
+        let (took, output) =
+            timed(silence, || start(program, &["-w", "400ms", "127.0.0.1", &port]).wait());
+        (took, output.code(), output.stdout)
+    });
+    for (name, options) in [("-z -u, nobody", &["-z", "-u"][..]), ("-z", &["-z"])] {
+        alike(&format!("dead end: {name}"), |program| {
+            let port = free_port().to_string();
+            let run = || start(program, &[options, &["127.0.0.1", &port]].concat()).wait();
+            let (took, output) = timed(silence, run);
+            (took, output.code(), output.stdout)
+        });
+    }
+}
+
+/// A port whose queue of callers is full, so that a call to it hangs; with those who fill it.
+fn socket_with_a_full_backlog() -> (u16, socket2::Socket, Vec<socket2::Socket>) {
+    use socket2::{Domain, Socket, Type};
+    let listener = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    listener.bind(&std::net::SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+    listener.listen(0).unwrap();
+    let address = listener.local_addr().unwrap();
+    let callers = (0..4).map(|_| {
+        let caller = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        caller.set_nonblocking(true).unwrap();
+        // It is under way, or it hangs.
+        let _ = caller.connect(&address);
+        caller
+    });
+    let callers = callers.collect();
+    (address.as_socket().unwrap().port(), listener, callers)
+}
+
+/// Waits until somebody listens, and does not call: a server for one would take that for its one.
+fn wait_for_listener(port: u16) {
+    let line = format!("0100007F:{port:04X} 00000000:0000 0A");
+    tool::wait_until("a listener", || {
+        std::fs::read_to_string("/proc/net/tcp").unwrap().contains(&line)
+    });
+}
+
+#[test]
+fn datagrams_go_alike() {
+    if !have("ncat") {
+        return;
+    }
+    for input in [&b"one line\n"[..], b"\x00\xff binary \r\n\r\n", b"no end of line"] {
+        alike(&format!("datagrams: {} bytes", input.len()), |program| {
+            let peer = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+            peer.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+            let port = peer.local_addr().unwrap().port().to_string();
+            let mut running = start(program, &["-u", "127.0.0.1", &port]);
+            running.send(input);
+            let mut heard = [0; 1000];
+            let (n, from) = peer.recv_from(&mut heard).unwrap();
+            peer.send_to(b"an answer", from).unwrap();
+            running.wait_stdout("an answer");
+            let output = running.finish();
+            (output.code(), output.stdout, heard[..n].to_vec())
+        });
+    }
+    alike("datagrams: a server for one", |program| {
+        let port = free_port();
+        let mut server = start(program, &["-l", "-u", "127.0.0.1", &port.to_string()]);
+        let line = format!("0100007F:{port:04X} 00000000:0000 07");
+        tool::wait_until("a bound socket", || {
+            std::fs::read_to_string("/proc/net/udp").unwrap().contains(&line)
+        });
+        let peer = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        peer.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        peer.connect(("127.0.0.1", port)).unwrap();
+        peer.send(b"a question").unwrap();
+        server.wait_stdout("a question");
+        server.send("an answer\n");
+        let mut heard = [0; 1000];
+        let n = peer.recv(&mut heard).unwrap();
+        // Its input may end: a peer without a connection may still have something to say.
+        server.end_input();
+        peer.send(b", and more").unwrap();
+        server.wait_stdout(", and more");
+        server.signal("KILL");
+        (server.wait().stdout, heard[..n].to_vec())
+    });
+}
+
+#[test]
+fn unix_sockets_serve_and_call_alike() {
+    if !have("ncat") {
+        return;
+    }
+    use std::os::unix::net::{UnixListener, UnixStream};
+    alike("unix: a call", |program| {
+        let dir = dir();
+        let path = dir.path().join("s");
+        let listener = UnixListener::bind(&path).unwrap();
+        let mut running = start(program, &["-U", arg(&path)]);
+        running.send_all("from the caller");
+        let (mut peer, _) = listener.accept().unwrap();
+        let mut heard = Vec::new();
+        peer.read_to_end(&mut heard).unwrap();
+        peer.write_all(b"from the server").unwrap();
+        drop(peer);
+        let output = running.wait();
+        (output.code(), output.stdout, heard)
+    });
+    alike("unix: a server", |program| {
+        let dir = dir();
+        let path = dir.path().join("s");
+        let mut server = start(program, &["-l", "-U", arg(&path)]);
+        let mut caller = None;
+        tool::wait_until("somebody who answers", || {
+            caller = UnixStream::connect(&path).ok();
+            caller.is_some()
+        });
+        let mut caller = caller.unwrap();
+        server.send_all("from the server");
+        let mut heard = Vec::new();
+        caller.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        caller.read_to_end(&mut heard).unwrap();
+        caller.write_all(b"from the caller").unwrap();
+        drop(caller);
+        let output = server.wait();
+        (output.code(), output.stdout, heard)
+    });
+}
+
+#[test]
+fn many_callers_are_treated_alike() {
+    if !have("ncat") {
+        return;
+    }
+    let patient = |port: u16| {
+        let caller = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        caller.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        caller
+    };
+    let hears = |caller: &mut TcpStream, n: usize| {
+        let mut heard = vec![0; n];
+        caller.read_exact(&mut heard).unwrap();
+        String::from_utf8(heard).unwrap()
+    };
+    alike("many: -k around one input", |program| {
+        let port = free_port();
+        let mut server = start(program, &["-l", "-k", "127.0.0.1", &port.to_string()]);
+        wait_for_listener(port);
+        let mut callers = [patient(port), patient(port)];
+        for (caller, word) in callers.iter_mut().zip(["one", "two"]) {
+            caller.write_all(word.as_bytes()).unwrap();
+            server.wait_stdout(word);
+        }
+        server.send("for all");
+        let heard = callers.each_mut().map(|caller| hears(caller, 7));
+        drop(callers);
+        let mut third = patient(port);
+        third.write_all(b"three").unwrap();
+        server.wait_stdout("three");
+        server.signal("KILL");
+        (server.wait().stdout, heard)
+    });
+    alike("many: --broker", |program| {
+        let port = free_port();
+        let mut server = start(program, &["-v", "--broker", "127.0.0.1", &port.to_string()]);
+        wait_for_listener(port);
+        let mut callers = [patient(port), patient(port), patient(port)];
+        for caller in &callers {
+            server.wait_stderr(&format!(":{}.", caller.local_addr().unwrap().port()));
+        }
+        server.send("all");
+        let greeted = callers.each_mut().map(|caller| hears(caller, 3));
+        callers[0].write_all(b"zero").unwrap();
+        let first = [hears(&mut callers[1], 4), hears(&mut callers[2], 4)];
+        callers[2].write_all(b"two").unwrap();
+        let second = [hears(&mut callers[0], 3), hears(&mut callers[1], 3)];
+        server.signal("KILL");
+        (server.wait().stdout, greeted, first, second)
+    });
+    alike("many: -k -c", |program| {
+        let port = free_port();
+        let here = port.to_string();
+        let server = start(program, &["-l", "-k", "-c", "cat", "127.0.0.1", &here]);
+        wait_for_listener(port);
+        let mut callers = [patient(port), patient(port), patient(port)];
+        let heard = callers.each_mut().map(|caller| {
+            // It is heard before it ends: theirs may lose what a command says later.
+            caller.write_all(b"shout").unwrap();
+            let heard = hears(caller, 5);
+            caller.shutdown(Shutdown::Write).unwrap();
+            heard
+        });
+        server.signal("KILL");
+        (server.wait().stdout, heard)
+    });
+}

@@ -222,7 +222,7 @@ fn bad_requests_are_refused_before_anything_is_dialled() {
     assert!(!format!("{heard:?}").contains("s3cret"), "{heard:?}");
 }
 
-/// hardening.md 2: what one reader takes for a body and another for the next request.
+/// What one reader takes for a body and another for the next request.
 #[test]
 fn requests_that_can_be_read_in_two_ways_are_refused() {
     let inner = "GET http://evil/ HTTP/1.0\r\n\r\n";
@@ -300,7 +300,7 @@ fn unknown_methods_are_told_what_there_is() {
     }
 }
 
-/// hardening.md D9.
+/// An endless header ends at its limit.
 #[test]
 fn a_request_without_end_is_refused_at_the_limit() {
     let begin = b"GET http://a/ HTTP/1.0\r\n".to_vec();

@@ -260,7 +260,7 @@ mod tests {
         );
     }
 
-    /// ncat-compat.md 3.9: the hash is over the bytes, the header has backslashes.
+    /// The hash is over the bytes, the header has backslashes.
     #[test]
     fn quotes_in_the_realm_and_the_user_name_survive() {
         let text = r#"Digest realm="r \"q\\", nonce="n""#;

@@ -153,7 +153,7 @@ mod tests {
         (uri.scheme, host, port, uri.path)
     }
 
-    /// The table of ncat-compat.md 2.3.
+    /// How ncat reads them.
     #[test]
     fn uris_are_read_as_ncat_reads_them() {
         let www = "www.example.com";
