@@ -14,7 +14,8 @@ use ncat::net::endpoint::{Endpoint, Io};
 use ncat::net::tls::Tls;
 use ncat::net::trust::{self, Parameters, Trust, Verify};
 use ncat::proto::content::Style;
-use ncat::proto::smtp::session::{Config, Pace, Session};
+use ncat::proto::session::{Config, Pace};
+use ncat::proto::smtp::session::Session;
 use ncat::sys::fd::Shared;
 use std::io::{Read, Write};
 use std::net::Shutdown;
@@ -238,7 +239,7 @@ fn words_smuggled_in_before_the_handshake_are_refused() {
         helo: "me".into(),
         starttls: true,
         secure: false,
-        auth: None,
+        login: None,
         pace: Pace::LockStep,
         content: Style::default(),
         setup_only: false,

@@ -16,6 +16,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use tempfile::TempDir;
+use tool::dovecot::{self, Dovecot};
 use tool::{
     DEADLINE, NCAT, Output, Running, dir, file_in, have, ncat, noise, now, pause, same,
     start_command,
@@ -33,6 +34,7 @@ const TESTED: &[&str] = &[
     "record",
     "smtp-lesson",
     "smtp-login",
+    "mailbox",
     "unix",
     "exec",
     "udp",
@@ -313,6 +315,26 @@ fn curl_and_ncat_go_through_the_proxy() {
     let output = proxy.finish().expect_code(143).expect_stdout("");
     // Both went through it.
     assert_eq!(output.stderr.matches(" asks for localhost:").count(), 2, "{}", output.stderr);
+}
+
+#[test]
+fn a_mailbox_is_looked_into_by_both_protocols() {
+    let Some(dovecot) = Dovecot::start() else { return };
+    let mut recipe = recipe("mailbox");
+    let trust = format!("ncat -4 --ssl-trustfile {}", dovecot.certificate());
+    recipe.put("ncat pop3s", &format!("{trust} pop3s"));
+    recipe.put("ann@mail.example", &format!("ann@localhost:{}", dovecot.ports[dovecot::POP3S]));
+    recipe.put("ncat --imap", &format!("{trust} --imap"));
+    recipe.put("ann mail.example", &format!("ann localhost:{}", dovecot.ports[dovecot::IMAP]));
+    let mut reading = recipe.start(0);
+    reading.send("secret\n");
+    let output = reading.finish().expect_code(0);
+    assert_eq!(output.stderr, "");
+    let text = output.text();
+    let first = dovecot::FIRST.replace("\n.", "\n..");
+    assert!(text.contains(&format!("octets\r\n{first}.\r\n")), "{text}");
+    assert!(text.contains("* 2 FETCH (FLAGS ("), "{text}");
+    assert!(text.contains("Subject: second\r\n"), "{text}");
 }
 
 /// Name and text of each recipe, in order.

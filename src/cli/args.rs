@@ -19,8 +19,8 @@ Connects or listens over TCP, TLS and Unix sockets, and carries standard input a
 
 const TAIL: &str = "\
 TARGET is host, host:port, [v6]:port, a path after unix: or unix-dgram:, vsock:cid:port, or a
-URL: tcp:// tls:// udp:// dtls:// smtp:// submission:// smtps://. TIME is in seconds, or has a
-unit: 500ms, 2m, 1h.
+URL: tcp:// tls:// udp:// dtls:// smtp:// submission:// smtps:// pop3:// pop3s:// imap://
+imaps://. TIME is in seconds, or has a unit: 500ms, 2m, 1h.
 
   ncat example.org 80                     talk HTTP by hand
   ncat -l 8080 < page.txt                 answer one caller
@@ -173,7 +173,7 @@ pub(super) struct Args {
     /// TLS from the first byte
     #[arg(long, alias = "tls", help_heading = TLS)]
     pub(super) ssl: bool,
-    /// Upgrade to TLS after the greeting; PROTO is smtp, and --smtp knows it
+    /// Upgrade to TLS after the greeting; PROTO is smtp, pop3 or imap, and a helper knows it
     #[arg(
         long,
         value_name = "PROTO",
@@ -237,12 +237,21 @@ pub(super) struct Args {
     /// Help to talk SMTP: port 25; 465 is TLS, 587 needs STARTTLS
     #[arg(long, help_heading = MAIL)]
     pub(super) smtp: bool,
+    /// Help to talk POP3: port 110; 995 is TLS
+    #[arg(long, help_heading = MAIL)]
+    pub(super) pop3: bool,
+    /// Help to talk IMAP: port 143; 993 is TLS
+    #[arg(long, help_heading = MAIL)]
+    pub(super) imap: bool,
     /// Log in; the password comes from NCAT_AUTH, --auth-file or a prompt
     #[arg(long, value_name = "USER[:PASS]", allow_hyphen_values = true, help_heading = MAIL)]
     pub(super) auth: Option<String>,
     /// The password is the first line of this file (mode 0600)
     #[arg(long, value_name = "FILE", allow_hyphen_values = true, help_heading = MAIL)]
     pub(super) auth_file: Option<PathBuf>,
+    /// Log in by one of these mechanisms [the strongest for a password]
+    #[arg(long, value_name = "LIST", allow_hyphen_values = true, help_heading = MAIL)]
+    pub(super) auth_mech: Option<String>,
     /// The name for our own EHLO [the host's name]
     #[arg(long, value_name = "NAME", allow_hyphen_values = true, help_heading = MAIL)]
     pub(super) helo: Option<String>,

@@ -11,15 +11,25 @@ use crate::error::{Error, Exit, words};
 use crate::net::buf::Buf;
 use crate::net::endpoint::{Endpoint, Io};
 use crate::proto::content::Style;
-use crate::proto::reply::Reply;
-use crate::proto::sasl::{Credentials, Secret};
-use crate::proto::smtp::Verb;
-use crate::proto::smtp::session::{self, Event, Pace, Worst};
+use crate::proto::sasl::{self, Credentials, Mechanism, Secret};
+use crate::proto::session::{self, Answer, Event, Pace, Session, Worst};
+use crate::proto::{imap, pop3, smtp};
 use crate::report::Report;
 use crate::sys::terminal::ask_secret;
-use crate::term::explain::{self, After};
+use crate::term::explain::{self, After, store};
 use crate::term::safe::quote;
 use std::time::{Duration, Instant};
+
+/// What is spoken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Protocol {
+    /// Sending and handing on (RFC 5321).
+    Smtp,
+    /// Fetching (RFC 1939).
+    Pop3,
+    /// Reading where it is (RFC 9051).
+    Imap,
+}
 
 /// Where the password comes from.
 #[derive(Debug, Clone)]
@@ -37,11 +47,17 @@ pub struct Login {
     pub user: String,
     /// The password.
     pub password: Password,
+    /// The mechanisms that may be used, if they were named (`--auth-mech`).
+    pub only: Option<Vec<Mechanism>>,
 }
 
 /// What a helped session is told.
 #[derive(Debug, Clone)]
 pub struct Config {
+    /// What is spoken.
+    pub protocol: Protocol,
+    /// The server's host and port, as OAUTHBEARER wants to name them.
+    pub server: (String, u16),
     /// Our name for EHLO.
     pub helo: String,
     /// Upgrade before the person's first line.
@@ -113,25 +129,48 @@ pub struct Link {
 /// # Errors
 /// What ended it; what the server said has been shown.
 pub fn run(scene: Scene<'_>, link: Link, config: Config, tap: Tap) -> Result<Exit, Error> {
-    if config.upgrade_only {
-        return upgrade(scene, link, config, tap);
+    let protocol = config.protocol;
+    let session = |session_config| -> Box<dyn Session> {
+        match protocol {
+            Protocol::Smtp => Box::new(smtp::session::Session::new(session_config)),
+            Protocol::Pop3 => Box::new(pop3::session::Session::new(session_config)),
+            Protocol::Imap => Box::new(imap::session::Session::new(session_config)),
+        }
+    };
+    match config.upgrade_only {
+        true => upgrade(scene, link, config, tap, session),
+        false => hold(scene, link, config, tap, session),
     }
+}
+
+/// Between the person and the server.
+fn hold(
+    scene: Scene<'_>,
+    link: Link,
+    config: Config,
+    tap: Tap,
+    machine: impl FnOnce(session::Config) -> Box<dyn Session>,
+) -> Result<Exit, Error> {
     let Scene { reactor, session, peer, report, .. } = scene;
     let local = talk::stdio(&session.manners)?;
     let typed = local.is_typed();
-    let auth = config.login.as_ref().and_then(|login| match &login.password {
-        Password::Known(password) => {
-            Some(Credentials { user: login.user.clone(), password: password.clone() })
-        }
+    let login = config.login.as_ref().and_then(|login| match &login.password {
+        Password::Known(password) => Some(sasl::Login {
+            credentials: Credentials { user: login.user.clone(), password: password.clone() },
+            only: login.only.clone(),
+            nonce: crate::sys::random_hex(),
+            host: config.server.0.clone(),
+            port: config.server.1,
+        }),
         Password::Ask => None,
     });
     // A password crosses no open line, but for the one that leads nowhere.
-    let must_upgrade = auth.is_some() && !link.secure && !link.loopback;
-    let machine = session::Session::new(session::Config {
+    let must_upgrade = login.is_some() && !link.secure && !link.loopback;
+    let machine = machine(session::Config {
         helo: config.helo.clone(),
         starttls: config.starttls || must_upgrade,
         secure: link.secure,
-        auth,
+        login,
         pace: config.pace.unwrap_or(if typed { Pace::Typed } else { Pace::LockStep }),
         content: config.content,
         setup_only: false,
@@ -143,7 +182,7 @@ pub fn run(scene: Scene<'_>, link: Link, config: Config, tap: Tap) -> Result<Exi
     }
     let start = reactor.now();
     let veil = session.safe_output.veil(&local);
-    let helped = Helped::new(link, peer.name, report, |server| {
+    let helped = Helped::new(link, config.protocol, peer.name, report, |server| {
         Dialogue::new(local, server, machine, session.manners.clone(), tap).veiled(veil)
     });
     let mut talk = Helped { explain: config.explain, typed, ..helped };
@@ -153,11 +192,9 @@ pub fn run(scene: Scene<'_>, link: Link, config: Config, tap: Tap) -> Result<Exi
     let (endpoint, _, tap) = talk.dialogue.into_parts();
     let result = match result {
         // ncat's own end of a session is the server's end.
-        Err(Trouble::Protocol(crate::proto::ProtocolError::Cut { waiting_for: "QUIT" }))
-            if config.exit_zero =>
-        {
-            Ok(())
-        }
+        Err(Trouble::Protocol(crate::proto::ProtocolError::Cut {
+            waiting_for: "QUIT" | "LOGOUT",
+        })) if config.exit_zero => Ok(()),
         other => other,
     };
     let result = talk::finish(reactor, None, result, endpoint, peer);
@@ -177,20 +214,26 @@ pub fn run(scene: Scene<'_>, link: Link, config: Config, tap: Tap) -> Result<Exi
 }
 
 /// Speaks until TLS is on, with nobody at this end, then carries bytes as ever.
-fn upgrade(scene: Scene<'_>, link: Link, config: Config, tap: Tap) -> Result<Exit, Error> {
+fn upgrade(
+    scene: Scene<'_>,
+    link: Link,
+    config: Config,
+    tap: Tap,
+    machine: impl FnOnce(session::Config) -> Box<dyn Session>,
+) -> Result<Exit, Error> {
     let (peer, report) = (scene.peer, scene.report);
-    let machine = session::Session::new(session::Config {
+    let machine = machine(session::Config {
         helo: config.helo,
         starttls: true,
         secure: false,
-        auth: None,
+        login: None,
         pace: Pace::LockStep,
         content: config.content,
         setup_only: true,
     });
     let nobody = Endpoint::new(Io::Pair { rx: None, tx: None });
     let manners = Manners { send: false, receive: Receive::Discard, ..Manners::default() };
-    let mut talk = Helped::new(link, peer.name, report, |server| {
+    let mut talk = Helped::new(link, config.protocol, peer.name, report, |server| {
         Dialogue::new(nobody, server, machine, manners, tap)
     });
     let result = crate::engine::run(scene.reactor, &mut talk, None);
@@ -204,7 +247,8 @@ fn upgrade(scene: Scene<'_>, link: Link, config: Config, tap: Tap) -> Result<Exi
 
 /// The dialogue, and what is said about it.
 struct Helped<'a> {
-    dialogue: Dialogue<session::Session>,
+    dialogue: Dialogue<Box<dyn Session>>,
+    protocol: Protocol,
     tls: Option<ReadyTls>,
     handshaking: bool,
     upgraded: bool,
@@ -222,9 +266,10 @@ impl<'a> Helped<'a> {
     /// Nobody types, and nothing is explained.
     fn new(
         link: Link,
+        protocol: Protocol,
         name: &'a str,
         report: &'a Report,
-        dialogue: impl FnOnce(Endpoint) -> Dialogue<session::Session>,
+        dialogue: impl FnOnce(Endpoint) -> Dialogue<Box<dyn Session>>,
     ) -> Self {
         let dialogue = dialogue(link.endpoint);
         Self {
@@ -232,6 +277,7 @@ impl<'a> Helped<'a> {
                 Some(early) => dialogue.starting_with(early),
                 None => dialogue,
             },
+            protocol,
             tls: link.tls,
             handshaking: false,
             upgraded: false,
@@ -249,39 +295,46 @@ impl<'a> Helped<'a> {
     fn tell(&mut self, event: Event) {
         match event {
             Event::Said(line) => self.report.story(format_args!("C: {}", quoted(line.as_bytes()))),
-            Event::Reply { after, ours, reply } => {
+            Event::Reply { ours, answer } => {
                 if ours {
-                    self.tell_lines(&reply);
+                    // The person did not ask for it, but may want to know.
+                    for line in answer.lines() {
+                        self.report.story(format_args!("S: {}", quoted(&line)));
+                    }
                 }
                 if self.explain
                     && !ours
-                    && let Some(words) = explained(after, &reply)
+                    && let Some(words) = explained(&answer)
                 {
                     self.report.aside(format_args!("{words}"));
                 }
             }
-            Event::Unasked(reply) => self.report.warning(format_args!(
-                "{} sent a reply that nobody had asked for: {} {}",
+            Event::Unasked(line) => self.report.warning(format_args!(
+                "{} sent a reply that nobody had asked for: {}",
                 self.name,
-                reply.code,
-                quoted(reply.last())
+                quoted(&line)
             )),
+            Event::LoginNote(text) => {
+                self.report.answer(format_args!(
+                    "{} says of the login: {}",
+                    self.name,
+                    quoted(&text)
+                ));
+            }
             Event::Ready if self.upgraded => {
                 self.upgraded = false;
+                let again = match self.protocol {
+                    Protocol::Smtp => "EHLO",
+                    Protocol::Pop3 => "CAPA",
+                    Protocol::Imap => "CAPABILITY",
+                };
                 if self.typed || self.explain {
                     self.report.aside(format_args!(
-                        "the server has forgotten what came before TLS: say EHLO again"
+                        "the server has forgotten what came before TLS: say {again} again"
                     ));
                 }
             }
             Event::Ready => {}
-        }
-    }
-
-    /// The server's words to us: the person did not ask for them, but may want to know.
-    fn tell_lines(&self, reply: &Reply) {
-        for line in &reply.lines {
-            self.report.story(format_args!("S: {} {}", reply.code, quoted(line)));
         }
     }
 
@@ -354,8 +407,27 @@ fn quoted(bytes: &[u8]) -> String {
     quote(bytes, 200)
 }
 
-fn explained(after: Verb, reply: &Reply) -> Option<String> {
-    let after = match after {
+fn explained(answer: &Answer) -> Option<String> {
+    match answer {
+        Answer::Smtp(verb, reply) => {
+            let text = String::from_utf8_lossy(reply.last());
+            explain::smtp(after(*verb), reply.code, explain::enhanced(&text), &text)
+        }
+        Answer::Pop3(verb, reply) => {
+            let command = format!("{verb:?}").to_ascii_uppercase();
+            store::pop3(&command, reply.ok, reply.code().as_deref())
+        }
+        Answer::Imap(verb, reply) => {
+            let command = format!("{verb:?}").to_ascii_uppercase();
+            let status = format!("{:?}", reply.status).to_ascii_uppercase();
+            store::imap(&command, &status, reply.code_name().as_deref())
+        }
+    }
+}
+
+fn after(verb: smtp::Verb) -> After {
+    use smtp::Verb;
+    match verb {
         Verb::Greeting => After::Greeting,
         Verb::Hello => After::Hello,
         Verb::StartTls => After::StartTls,
@@ -371,7 +443,5 @@ fn explained(after: Verb, reply: &Reply) -> Option<String> {
         Verb::Help => After::Help,
         Verb::Quit => After::Quit,
         Verb::Other => After::Other,
-    };
-    let text = String::from_utf8_lossy(reply.last());
-    explain::smtp(after, reply.code, explain::enhanced(&text), &text)
+    }
 }

@@ -364,6 +364,18 @@ fn protocol_error(e: &ProtocolError, name: &str) -> Error {
             };
             Error::refused(exit, format!("{name} refused {what}: {code} {}", said(text)))
         }
+        ProtocolError::Declined { what, later, text } => {
+            let exit = match (*what, *later) {
+                (_, true) => Exit::LATER,
+                ("the login", false) => Exit::LOGIN,
+                (_, false) => Exit::REFUSED,
+            };
+            Error::refused(exit, format!("{name} refused {what}: {}", said(text)))
+        }
+        ProtocolError::Distrusted { why } => Error::network(format!(
+            "the login with {name} was called off: {}",
+            quote(why.as_bytes(), 160)
+        )),
         ProtocolError::Missing { what } => {
             Error::network(format!("{name} does not offer {what}, so nothing was sent"))
         }

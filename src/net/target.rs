@@ -73,6 +73,14 @@ pub enum Scheme {
     Submission,
     /// `smtps://`: the SMTP helper, port 465, TLS from the first byte.
     Smtps,
+    /// `pop3://`: the POP3 helper, port 110.
+    Pop3,
+    /// `pop3s://`: the POP3 helper, port 995, TLS from the first byte.
+    Pop3s,
+    /// `imap://`: the IMAP helper, port 143.
+    Imap,
+    /// `imaps://`: the IMAP helper, port 993, TLS from the first byte.
+    Imaps,
 }
 
 /// A target as it was written; ports are still text, since a name may need a look-up.
@@ -140,9 +148,10 @@ fn url(scheme: &str, rest: &str) -> Result<Written, String> {
         "smtp" => Scheme::Smtp,
         "submission" => Scheme::Submission,
         "smtps" | "submissions" => Scheme::Smtps,
-        "pop3" | "pop3s" | "imap" | "imaps" => {
-            return Err(format!("{typed}:// is not there yet in this version"));
-        }
+        "pop3" => Scheme::Pop3,
+        "pop3s" => Scheme::Pop3s,
+        "imap" => Scheme::Imap,
+        "imaps" => Scheme::Imaps,
         "http" | "https" => {
             return Err(format!(
                 "{typed}:// is not a transport: type HTTP by hand over tcp://host:80 or \
@@ -152,7 +161,7 @@ fn url(scheme: &str, rest: &str) -> Result<Written, String> {
         _ => {
             return Err(format!(
                 "\"{typed}://\" is not a scheme that ncat knows: tcp tls udp dtls unix unix-dgram \
-                 vsock smtp submission smtps"
+                 vsock smtp submission smtps pop3 pop3s imap imaps"
             ));
         }
     };
@@ -253,6 +262,8 @@ mod tests {
             ("udp://h:1", Scheme::Udp, None, "h", s("1")),
             ("dtls://[::1]:1", Scheme::Dtls, None, "::1", s("1")),
             ("smtp://h/", Scheme::Smtp, None, "h", None),
+            ("pop3://ann@h", Scheme::Pop3, s("ann"), "h", None),
+            ("IMAPS://h:9", Scheme::Imaps, None, "h", s("9")),
             ("submission://ann@h", Scheme::Submission, s("ann"), "h", None),
             ("smtps://ann@example@[::1]:4", Scheme::Smtps, s("ann@example"), "::1", s("4")),
         ] {
@@ -281,7 +292,7 @@ mod tests {
             ("tcp://h:1/path", "means nothing"),
             ("gopher://h", "not a scheme"),
             ("https://h", "not a transport"),
-            ("imaps://h", "not there yet"),
+            ("imaps://ann:x@h", "NCAT_AUTH"),
             ("udp://ann@h", "no login"),
             ("unix:", "missing"),
             (&"x".repeat(256), "255"),

@@ -8,12 +8,17 @@
 pub mod chat;
 pub mod content;
 pub mod http;
+pub mod imap;
+pub mod pop3;
 pub mod reply;
 pub mod sasl;
+pub mod session;
 pub mod smtp;
 pub mod socks;
 pub mod telnet;
 pub mod text;
+#[cfg(test)]
+mod transcripts;
 pub mod words;
 
 use std::fmt;
@@ -143,6 +148,20 @@ pub enum ProtocolError {
         /// The reply's text: raw bytes, to be escaped before they are shown.
         text: Vec<u8>,
     },
+    /// The same in a protocol without numbers.
+    Declined {
+        /// What we asked for.
+        what: &'static str,
+        /// It may be granted later.
+        later: bool,
+        /// The peer's line: raw bytes, to be escaped before they are shown.
+        text: Vec<u8>,
+    },
+    /// The peer does not log us in as it should, so we do not go on.
+    Distrusted {
+        /// Half a sentence about it.
+        why: String,
+    },
     /// The peer does not offer what has to be.
     Missing {
         /// What, and what it is needed for.
@@ -169,6 +188,10 @@ impl fmt::Display for ProtocolError {
             Self::Refused { what, code, text } => {
                 write!(f, "{what} was refused: {code} {}", text.escape_ascii())
             }
+            Self::Declined { what, text, .. } => {
+                write!(f, "{what} was refused: {}", text.escape_ascii())
+            }
+            Self::Distrusted { why } => write!(f, "the login was called off: {why}"),
             Self::Missing { what } => write!(f, "the server does not offer {what}"),
             Self::Cut { waiting_for } => write!(f, "the server hung up before {waiting_for}"),
             Self::Unfinished { what } => write!(f, "the input ended in the middle of {what}"),

@@ -1,6 +1,6 @@
 //! Connect mode: what its options mean together.
 
-use super::mail::{login, mail_config, only_with_smtp};
+use super::mail::{helper, login, mail_config, name, only_with_helper, ports};
 use super::place::{DEFAULT_PORT, Place, is_number, place, quoted, usage, vsock};
 use super::proxy::{hop_pointer, hops, proxies, proxy_dns};
 use super::session::{family, optional_time, program, protocol, session};
@@ -24,7 +24,6 @@ pub(super) fn config(
     report: &Report,
 ) -> Result<connect::Config, Error> {
     only_with_listen(args)?;
-    only_with_smtp(args)?;
     // A time that is none is likelier an operand gone astray than the operands are wrong.
     let wait = optional_time("-w", args.wait.as_ref())?;
     let session = session(args)?;
@@ -69,37 +68,38 @@ pub(super) fn config(
         );
     }
     let on_unix = place.path.is_some();
-    let helper = args.smtp
-        || matches!(place.scheme, Some(Scheme::Smtp | Scheme::Submission | Scheme::Smtps));
+    let helper = helper(args, place.scheme)?;
+    only_with_helper(args, helper)?;
     if let Some(path) = &place.path
-        && !helper
+        && helper.is_none()
         && implies_tls(args)
     {
         let path = path.display();
         return Err(usage(format!("TLS over the Unix socket {path} is not supported")));
     }
-    let default_port = match place.scheme {
-        Some(Scheme::Smtp) => 25,
-        Some(Scheme::Submission) => 587,
-        Some(Scheme::Smtps) => 465,
-        _ if helper => 25,
-        Some(Scheme::Tcp | Scheme::Tls | Scheme::Udp | Scheme::Dtls) | None => DEFAULT_PORT,
+    let secure = [Scheme::Smtps, Scheme::Pop3s, Scheme::Imaps];
+    let secure = place.scheme.is_some_and(|scheme| secure.contains(&scheme));
+    let default_port = match (place.scheme, helper.map(ports)) {
+        (Some(Scheme::Submission), _) => 587,
+        (_, Some((_, port))) if secure => port,
+        (_, Some((port, _))) => port,
+        (_, None) => DEFAULT_PORT,
     };
     let port = place.port.unwrap_or(default_port);
     if port == 0 && !on_unix {
         return Err(usage("nobody can be called on port 0"));
     }
     let starttls = starttls(args, helper, port, place.scheme)?;
-    let from_first_byte = !starttls
-        && match place.scheme {
-            Some(Scheme::Tls | Scheme::Smtps) => true,
-            _ if helper => args.ssl || port == 465 && !on_unix,
-            _ => implies_tls(args),
+    let from_first_byte = starttls.is_none()
+        && match helper.map(ports) {
+            _ if secure || place.scheme == Some(Scheme::Tls) => true,
+            Some((_, tls_port)) => args.ssl || port == tls_port && !on_unix,
+            None => implies_tls(args),
         };
     let login = login(args, environment, place.user.as_deref(), report)?;
     let host = place.host.as_ref();
     let is_here = host.is_none_or(|host| is_loopback(host.as_str()));
-    let tls = if from_first_byte || starttls || helper {
+    let tls = if from_first_byte || starttls.is_some() || helper.is_some() {
         let name = args.ssl_servername.clone();
         let name = name.or_else(|| host.map(|host| host.without_zone().to_owned()));
         Some(secure::TlsClient {
@@ -111,20 +111,21 @@ pub(super) fn config(
     } else {
         None
     };
-    let mail = match (helper, starttls) {
-        // With -z there is nobody to talk for: TLS itself is the answer.
-        (true, _) => Some(mail_mode::Config {
-            upgrade_only: args.probe && starttls,
-            ..mail_config(args, starttls, login, report)?
-        }),
-        (false, true) => {
-            Some(mail_mode::Config { upgrade_only: true, ..mail_config(args, true, None, report)? })
+    let server = (host.map_or_else(String::new, |host| host.as_str().to_owned()), port);
+    let mail = match (helper.or(starttls), login) {
+        (None, _) => None,
+        (Some(protocol), login) => {
+            let config = mail_config(args, protocol, server, starttls.is_some(), login, report)?;
+            // With -z there is nobody to talk for: TLS itself is the answer.
+            let upgrade_only = starttls.is_some() && (helper.is_none() || args.probe);
+            Some(mail_mode::Config { upgrade_only, ..config })
         }
-        (false, false) => None,
     };
-    if helper && (args.udp || program.is_some()) {
+    if let Some(helper) = helper.map(name)
+        && (args.udp || program.is_some())
+    {
         let other = if args.udp { "-u" } else { "a command" };
-        return Err(usage(format!("--smtp and {other} do not go together")));
+        return Err(usage(format!("{helper} and {other} do not go together")));
     }
     if on_unix && !proxies.is_empty() {
         return Err(usage("-U and --proxy do not go together: a proxy calls hosts"));
@@ -135,7 +136,7 @@ pub(super) fn config(
             "-k and {other} do not go together in connect mode: sending ends with the input there"
         )));
     }
-    if args.udp && starttls {
+    if args.udp && starttls.is_some() {
         return Err(usage("--starttls and -u do not go together: datagrams have no upgrade"));
     }
     if on_unix && !args.udp && args.source.is_some() {

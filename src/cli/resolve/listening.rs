@@ -1,6 +1,6 @@
 //! Listen mode: what its options mean together.
 
-use super::mail::only_with_smtp;
+use super::mail::{helper, only_with_helper};
 use super::place::{DEFAULT_PORT, Place, is_number, place, port, quoted, usage, vsock};
 use super::proxy::{listed, proxying};
 use super::session::{family, optional_time, program, protocol, session};
@@ -38,7 +38,10 @@ pub(super) fn config(
             args.source.is_some(),
             "-s and -l do not go together: give the address to wait on as ncat -l ADDRESS PORT",
         ),
-        (args.smtp, "--smtp with -l would be a mail server, and that is not there yet"),
+        (
+            args.smtp || args.pop3 || args.imap,
+            "a mail helper with -l would be a mail server, and that is not there yet",
+        ),
         (args.starttls.is_some(), "--starttls and -l do not go together in this version"),
         (args.ssl_info.is_some(), "--ssl-info goes with calling, not with -l"),
         (
@@ -50,7 +53,6 @@ pub(super) fn config(
     if let Some((_, why)) = refused.iter().find(|(given, _)| *given) {
         return Err(usage(*why));
     }
-    only_with_smtp(args)?;
     let wait = optional_time("-w", args.wait.as_ref())?;
     let session = session(args)?;
     let option = args.source_port.as_deref().map(|typed| match is_number(typed) {
@@ -60,9 +62,10 @@ pub(super) fn config(
     let vsock = if args.vsock { Some(vsock(args)?) } else { None };
     let option = option.transpose()?;
     let place = if args.vsock { Place::of(None, None) } else { place(args, option)? };
-    if matches!(place.scheme, Some(Scheme::Smtp | Scheme::Submission | Scheme::Smtps)) {
+    if helper(args, place.scheme)?.is_some() {
         return Err(usage("a mail server is not there yet"));
     }
+    only_with_helper(args, None)?;
     let tls = implies_tls(args) || place.scheme == Some(Scheme::Tls);
     if place.path.is_some() && tls {
         return Err(usage("TLS over a Unix socket is not supported"));

@@ -4,14 +4,59 @@ use super::place::{quoted, usage};
 use crate::cli::args::Args;
 use crate::cli::{Environment, text};
 use crate::error::{Error, words};
-use crate::modes::mail;
+use crate::modes::mail::{self, Protocol};
+use crate::net::target::Scheme;
 use crate::proto::content::Style;
-use crate::proto::sasl::Secret;
-use crate::proto::smtp::session::Pace;
+use crate::proto::sasl::{Mechanism, Secret};
+use crate::proto::session::Pace;
 use crate::report::Report;
 use std::io::{IsTerminal, stderr};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+
+/// What the helper speaks, if there is one: by an option, or by the scheme of the target.
+pub(super) fn helper(args: &Args, scheme: Option<Scheme>) -> Result<Option<Protocol>, Error> {
+    let by_scheme = match scheme {
+        Some(Scheme::Smtp | Scheme::Submission | Scheme::Smtps) => Some(Protocol::Smtp),
+        Some(Scheme::Pop3 | Scheme::Pop3s) => Some(Protocol::Pop3),
+        Some(Scheme::Imap | Scheme::Imaps) => Some(Protocol::Imap),
+        Some(Scheme::Tcp | Scheme::Tls | Scheme::Udp | Scheme::Dtls) | None => None,
+    };
+    let options = [
+        args.smtp.then_some(Protocol::Smtp),
+        args.pop3.then_some(Protocol::Pop3),
+        args.imap.then_some(Protocol::Imap),
+        by_scheme,
+    ];
+    let mut all = options.into_iter().flatten();
+    let first = all.next();
+    match all.find(|other| Some(*other) != first) {
+        Some(other) => Err(usage(format!(
+            "{} and {} do not go together: a session speaks one protocol",
+            first.map_or("", name),
+            name(other)
+        ))),
+        None => Ok(first),
+    }
+}
+
+/// The option of a helper.
+pub(super) fn name(protocol: Protocol) -> &'static str {
+    match protocol {
+        Protocol::Smtp => "--smtp",
+        Protocol::Pop3 => "--pop3",
+        Protocol::Imap => "--imap",
+    }
+}
+
+/// A helper's port, and the one on which it speaks TLS from the first byte.
+pub(super) fn ports(protocol: Protocol) -> (u16, u16) {
+    match protocol {
+        Protocol::Smtp => (25, 465),
+        Protocol::Pop3 => (110, 995),
+        Protocol::Imap => (143, 993),
+    }
+}
 
 /// Who logs in, and where the password is.
 pub(super) fn login(
@@ -23,6 +68,9 @@ pub(super) fn login(
     let (user, typed) = match (args.auth.as_deref(), url_user) {
         (None, None) if args.auth_file.is_some() => {
             return Err(usage("--auth-file needs to know the user").hint("--auth USER"));
+        }
+        (None, None) if args.auth_mech.is_some() => {
+            return Err(usage("--auth-mech needs to know the user").hint("--auth USER"));
         }
         (None, None) => return Ok(None),
         (None, Some(user)) => (user.to_owned(), None),
@@ -55,7 +103,18 @@ pub(super) fn login(
     } else {
         mail::Password::Ask
     };
-    Ok(Some(mail::Login { user, password }))
+    Ok(Some(mail::Login { user, password, only: mechanisms(args)? }))
+}
+
+fn mechanisms(args: &Args) -> Result<Option<Vec<Mechanism>>, Error> {
+    let Some(list) = &args.auth_mech else { return Ok(None) };
+    let known = |typed: &str| {
+        Mechanism::named(typed).ok_or_else(|| {
+            let all = Mechanism::ALL.map(Mechanism::name).join(" ");
+            usage(format!("--auth-mech does not know {}: there are {all}", quoted(typed)))
+        })
+    };
+    list.split(',').map(known).collect::<Result<Vec<_>, _>>().map(Some)
 }
 
 pub(super) fn password_file(file: &Path) -> Result<Secret, Error> {
@@ -84,14 +143,17 @@ pub(super) fn password_file(file: &Path) -> Result<Secret, Error> {
 
 pub(super) fn mail_config(
     args: &Args,
+    protocol: Protocol,
+    server: (String, u16),
     starttls: bool,
     login: Option<mail::Login>,
     report: &Report,
 ) -> Result<mail::Config, Error> {
     for (given, option) in [(args.send_only, "--send-only"), (args.recv_only, "--recv-only")] {
-        if given && args.smtp {
+        if given && (args.smtp || args.pop3 || args.imap) {
+            let helper = name(protocol);
             return Err(usage(format!(
-                "{option} and --smtp do not go together: a dialogue needs both"
+                "{option} and {helper} do not go together: a dialogue needs both"
             )));
         }
     }
@@ -109,7 +171,23 @@ pub(super) fn mail_config(
     if helo.is_empty() || helo.chars().any(|c| c.is_control() || c.is_whitespace()) {
         return Err(usage(format!("--helo takes a host name, not {}", quoted(&helo))));
     }
+    if protocol != Protocol::Smtp {
+        for (given, option) in [
+            (args.helo.is_some(), "--helo"),
+            (args.pipelining, "--pipelining"),
+            (args.dot_stuff, "--dot-stuff"),
+        ] {
+            if given {
+                let helper = name(protocol);
+                return Err(usage(format!(
+                    "{option} and {helper} do not go together: it is about SMTP"
+                )));
+            }
+        }
+    }
     Ok(mail::Config {
+        protocol,
+        server,
         helo,
         starttls,
         login,
@@ -128,18 +206,15 @@ pub(super) fn host_name() -> String {
     if name.is_empty() { "localhost".to_owned() } else { name }
 }
 
-pub(super) fn only_with_smtp(args: &Args) -> Result<(), Error> {
-    let by_url = args.operands.first().is_some_and(|target| {
-        ["smtp://", "smtps://", "submission://", "submissions://"]
-            .iter()
-            .any(|scheme| target.to_ascii_lowercase().starts_with(scheme))
-    });
-    if args.smtp || by_url {
+/// Options that mean nothing where no helper helps.
+pub(super) fn only_with_helper(args: &Args, helper: Option<Protocol>) -> Result<(), Error> {
+    if helper.is_some() {
         return Ok(());
     }
     for (given, option) in [
         (args.auth.is_some(), "--auth"),
         (args.auth_file.is_some(), "--auth-file"),
+        (args.auth_mech.is_some(), "--auth-mech"),
         (args.helo.is_some() && args.starttls.is_none(), "--helo"),
         (args.explain, "--explain"),
         (args.no_wait, "--no-wait"),
@@ -149,7 +224,9 @@ pub(super) fn only_with_smtp(args: &Args) -> Result<(), Error> {
         (args.exit_zero, "--exit-zero"),
     ] {
         if given {
-            return Err(usage(format!("{option} goes with --smtp: it is about a mail session")));
+            return Err(usage(format!(
+                "{option} goes with --smtp, --pop3 or --imap: it is about a mail session"
+            )));
         }
     }
     Ok(())

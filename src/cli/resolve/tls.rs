@@ -1,9 +1,11 @@
 //! The options of TLS, and what they imply.
 
+use super::mail::name;
 use super::place::{quoted, usage};
 use crate::cli::Environment;
 use crate::cli::args::Args;
 use crate::error::Error;
+use crate::modes::mail::Protocol;
 use crate::modes::tlsinfo::Format;
 use crate::net::target::Scheme;
 use crate::net::trust::{Parameters, Trust, Verify};
@@ -104,33 +106,47 @@ pub(super) fn tls_info(args: &Args) -> Result<Option<Format>, Error> {
     }
 }
 
-/// Is TLS to start by STARTTLS, before the person's first line?
+/// In which protocol TLS is to start by STARTTLS, before the person's first line.
 pub(super) fn starttls(
     args: &Args,
-    helper: bool,
+    helper: Option<Protocol>,
     port: u16,
     scheme: Option<Scheme>,
-) -> Result<bool, Error> {
-    let Some(protocol) = args.starttls.as_deref() else {
+) -> Result<Option<Protocol>, Error> {
+    let Some(typed) = args.starttls.as_deref() else {
         // Submission without TLS would be a password in the clear (RFC 8314 §3.3).
         let submission =
             scheme == Some(Scheme::Submission) || port == 587 && scheme != Some(Scheme::Smtps);
-        return Ok(helper && submission && !args.ssl);
+        return Ok(helper.filter(|p| *p == Protocol::Smtp && submission && !args.ssl));
     };
-    if args.ssl || matches!(scheme, Some(Scheme::Tls | Scheme::Smtps)) {
+    let secure = [Scheme::Tls, Scheme::Smtps, Scheme::Pop3s, Scheme::Imaps];
+    if args.ssl || scheme.is_some_and(|scheme| secure.contains(&scheme)) {
         return Err(usage("--starttls and --ssl do not go together: TLS begins once"));
     }
-    match protocol {
-        "smtp" => Ok(true),
-        "" if helper => Ok(true),
-        "" => Err(usage("--starttls needs to know the protocol")
-            .hint("--starttls=smtp, or --smtp with it")),
-        protocol if PROTOCOLS.contains(&protocol) => {
-            Err(usage(format!("--starttls={protocol} is not there yet"))
-                .hint("--starttls=smtp is; ncat --ssl speaks TLS from the first byte"))
+    let named = match (typed, helper) {
+        ("", Some(helper)) => helper,
+        ("", None) => {
+            return Err(usage("--starttls needs to know the protocol")
+                .hint("--starttls=smtp, or --smtp with it; also pop3 and imap"));
         }
-        other => Err(usage(format!("--starttls does not know the protocol {}", quoted(other)))
-            .hint("it knows smtp")),
+        ("smtp", _) => Protocol::Smtp,
+        ("pop3", _) => Protocol::Pop3,
+        ("imap", _) => Protocol::Imap,
+        (other, _) if PROTOCOLS.contains(&other) => {
+            return Err(usage(format!("--starttls={other} is not there yet"))
+                .hint("--starttls=smtp is; ncat --ssl speaks TLS from the first byte"));
+        }
+        (other, _) => {
+            return Err(usage(format!("--starttls does not know the protocol {}", quoted(other)))
+                .hint("it knows smtp, pop3 and imap"));
+        }
+    };
+    match helper {
+        Some(helper) if helper != named => {
+            let helper = name(helper);
+            Err(usage(format!("--starttls={typed} and {helper} do not go together")))
+        }
+        _ => Ok(Some(named)),
     }
 }
 

@@ -1,11 +1,8 @@
 //! SMTP (RFC 5321), as far as a helped session needs it.
 
 pub mod session;
-#[cfg(test)]
-mod transcripts;
 
 use super::reply::Reply;
-use super::sasl::Mechanism;
 
 /// What a command line asks for; it decides what its reply means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -102,8 +99,8 @@ pub struct Offers {
     pub starttls: bool,
     /// PIPELINING.
     pub pipelining: bool,
-    /// The best AUTH mechanism that is spoken here.
-    pub auth: Option<Mechanism>,
+    /// The mechanisms of AUTH.
+    pub auth: Vec<String>,
 }
 
 impl Offers {
@@ -117,7 +114,7 @@ impl Offers {
             match words.next().unwrap_or_default().to_ascii_uppercase().as_str() {
                 "STARTTLS" => offers.starttls = true,
                 "PIPELINING" => offers.pipelining = true,
-                "AUTH" => offers.auth = Mechanism::best(words).or(offers.auth),
+                "AUTH" => offers.auth.extend(words.map(str::to_ascii_uppercase)),
                 _ => {}
             }
         }
@@ -151,7 +148,7 @@ mod tests {
         let reply =
             Reply { code: 250, lines: lines.iter().map(|l| l.as_bytes().to_vec()).collect() };
         let offers = Offers::read(&reply);
-        let auth = Some(Mechanism::Plain);
+        let auth = vec!["LOGIN".to_owned(), "PLAIN".to_owned()];
         assert_eq!(offers, Offers { starttls: false, pipelining: true, auth });
     }
 }

@@ -11,77 +11,18 @@
 //! ```
 
 use super::{Offers, Verb};
-use crate::proto::content::{Content, Style};
+use crate::proto::content::Content;
 use crate::proto::reply::{LONGEST_LINE, Reader, Reply};
-use crate::proto::sasl::{Credentials, Mechanism};
+use crate::proto::sasl::{Exchange, encode};
+use crate::proto::session::{
+    self, Answer, Config, Event, Pace, Worst, accept, no_mechanism, respond,
+};
 use crate::proto::{Machine, Ports, ProtocolError, Step};
 use std::collections::VecDeque;
 
-/// A command that the person types is a line; this much without a line end is none.
-const LONGEST_COMMAND: usize = 32 * 1024;
-
-/// When the next line may be sent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Pace {
-    /// When the reply to the one before is complete: for scripts.
-    LockStep,
-    /// In groups, where the server offers PIPELINING.
-    Grouped,
-    /// As it is typed; held back only where the reply decides what the next line is.
-    Typed,
-    /// At once, whatever the server says (`--no-wait`).
-    AtOnce,
-}
-
-/// What the session is asked to do.
-#[derive(Debug, Clone)]
-pub struct Config {
-    /// The name for our own EHLO.
-    pub helo: String,
-    /// Upgrade with STARTTLS before the person's first line.
-    pub starttls: bool,
-    /// TLS is on from the first byte.
-    pub secure: bool,
-    /// Log in before the person's first line.
-    pub auth: Option<Credentials>,
-    /// When lines are sent.
-    pub pace: Pace,
-    /// How content is sent.
-    pub content: Style,
-    /// Nobody types: the session is over when TLS is on (and the login done).
-    pub setup_only: bool,
-}
-
-/// What the mode is told.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Event {
-    /// A reply is complete.
-    Reply {
-        /// What it answers.
-        after: Verb,
-        /// It answers a command of ours, and the person has not seen it.
-        ours: bool,
-        /// The reply.
-        reply: Reply,
-    },
-    /// We said this line (credentials masked).
-    Said(String),
-    /// From here on the person's lines are sent.
-    Ready,
-    /// The server said something that nobody had asked for.
-    Unasked(Reply),
-}
-
-/// How bad a reply was, the worst last.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Worst {
-    /// 4xx.
-    Later,
-    /// 5xx.
-    Refused,
-    /// 5xx to AUTH.
-    Login,
-}
+/// A command line has 512 octets (RFC 5321 §4.5.3.1.4), and what is longer goes as an answer to a
+/// challenge (RFC 4954 §4).
+const LONGEST_AUTH: usize = 510;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
@@ -120,8 +61,8 @@ pub struct Session {
     content: Content,
     /// An AUTH dialogue of the person's is open: the next line is an answer, not a command.
     challenged: bool,
-    /// Our own login: the mechanism, and how many challenges it has answered.
-    login: Option<(Mechanism, usize)>,
+    /// Our own login.
+    login: Option<Exchange>,
     tls_is_ours: bool,
     worst: Option<Worst>,
     events: VecDeque<Event>,
@@ -130,8 +71,7 @@ pub struct Session {
 impl Session {
     /// Before the greeting.
     pub fn new(config: Config) -> Self {
-        let nothing_first = !config.starttls && config.auth.is_none();
-        let at_once = config.pace == Pace::AtOnce && nothing_first;
+        let at_once = config.pace == Pace::AtOnce && !config.has_setup();
         Self {
             state: if at_once { State::Open } else { State::Setup },
             reader: Reader::default(),
@@ -145,20 +85,6 @@ impl Session {
             worst: None,
             events: VecDeque::new(),
             config,
-        }
-    }
-
-    /// The worst reply to what the person typed, and to the call itself.
-    pub fn worst(&self) -> Option<Worst> {
-        self.worst
-    }
-
-    /// Are we still speaking ourselves? That part has a time limit.
-    pub fn is_setting_up(&self) -> bool {
-        match self.state {
-            State::Setup => self.config.starttls || self.config.auth.is_some(),
-            State::Tls => true,
-            State::Open | State::Data | State::Bdat(_) | State::Leaving | State::Over => false,
         }
     }
 
@@ -220,7 +146,8 @@ impl Session {
             Some(asked) => asked,
             None if closing => Asked { verb: Verb::Other, ours: false },
             None => {
-                self.events.push_back(Event::Unasked(reply));
+                let line = format!("{} ", reply.code).into_bytes();
+                self.events.push_back(Event::Unasked([&line, reply.last()].concat()));
                 return Ok(());
             }
         };
@@ -228,7 +155,8 @@ impl Session {
         if !ours {
             self.judge(verb, reply.code);
         }
-        self.events.push_back(Event::Reply { after: verb, ours, reply: reply.clone() });
+        let answer = Answer::Smtp(verb, reply.clone());
+        self.events.push_back(Event::Reply { ours, answer });
         match (verb, reply.code) {
             (Verb::Greeting, code) => self.greeted(ports, code, &reply)?,
             (Verb::Hello, code) => {
@@ -249,8 +177,11 @@ impl Session {
                 self.tls_is_ours = ours;
             }
             (Verb::StartTls, _) if ours => return Err(refused("STARTTLS", &reply)),
-            (Verb::Auth, 334) if ours => self.answer_challenge(ports)?,
-            (Verb::Auth, 235) if ours => self.hand_over(),
+            (Verb::Auth, 334) if ours => self.answer_challenge(ports, reply.last())?,
+            (Verb::Auth, 235) if ours => {
+                self.login.as_ref().map_or(Ok(()), accept)?;
+                self.hand_over();
+            }
             (Verb::Auth, _) if ours => return Err(refused("the login", &reply)),
             (Verb::Auth, code) => self.challenged = code == 334,
             // With --no-wait the content is on its way already.
@@ -286,8 +217,7 @@ impl Session {
         code: u16,
         reply: &Reply,
     ) -> Result<(), ProtocolError> {
-        let wants_setup = self.config.starttls || self.config.auth.is_some();
-        match (code, wants_setup) {
+        match (code, self.config.has_setup()) {
             (220, true) => self.hello(ports),
             (_, true) => return Err(refused("the connection", reply)),
             (_, false) if self.state == State::Setup => self.hand_over(),
@@ -305,42 +235,45 @@ impl Session {
             self.ask(ports, Verb::StartTls, "STARTTLS", None);
             return Ok(());
         }
-        let Some(credentials) = self.config.auth.clone() else {
+        let Some(login) = &self.config.login else {
             self.hand_over();
             return Ok(());
         };
-        let Some(mechanism) = self.offers.auth else {
-            return Err(ProtocolError::Missing { what: "a login by PLAIN or LOGIN" });
-        };
-        self.login = Some((mechanism, 0));
-        let name = mechanism.name();
-        match mechanism.initial(&credentials) {
-            Some(initial) => {
-                let line = format!("AUTH {name} {initial}");
-                self.ask(ports, Verb::Auth, &line, Some(&format!("AUTH {name} ****")));
-            }
-            None => self.ask(ports, Verb::Auth, &format!("AUTH {name}"), None),
+        let offered = self.offers.auth.iter().map(String::as_str);
+        let Some(mechanism) = login.choose(offered) else { return Err(no_mechanism(login)) };
+        let mut exchange = login.start(mechanism);
+        let name = exchange.name();
+        let bare = format!("AUTH {name}");
+        let full = exchange.initial().map(|initial| match initial.as_slice() {
+            // Nothing is something here (RFC 4954 §4).
+            [] => format!("{bare} ="),
+            initial => format!("{bare} {}", encode(initial)),
+        });
+        self.login = Some(exchange);
+        match full.filter(|line| line.len() <= LONGEST_AUTH) {
+            Some(line) => self.ask(ports, Verb::Auth, &line, Some(&format!("{bare} ****"))),
+            None => self.ask(ports, Verb::Auth, &bare, None),
         }
         Ok(())
     }
 
-    fn answer_challenge(&mut self, ports: &mut Ports<'_>) -> Result<(), ProtocolError> {
-        let answer = match (&mut self.login, &self.config.auth) {
-            (Some((mechanism, n)), Some(credentials)) => {
-                let answer = mechanism.answer(credentials, *n);
-                *n += 1;
-                answer
+    fn answer_challenge(
+        &mut self,
+        ports: &mut Ports<'_>,
+        challenge: &[u8],
+    ) -> Result<(), ProtocolError> {
+        let Some(exchange) = &mut self.login else { return Ok(()) };
+        match respond(exchange, challenge) {
+            Ok((answer, note)) => {
+                self.events.extend(note);
+                self.ask(ports, Verb::Auth, &answer, Some("****"));
+                Ok(())
             }
-            _ => None,
-        };
-        match answer {
-            Some(answer) => self.ask(ports, Verb::Auth, &answer, Some("****")),
-            None => {
-                let got = b"334".to_vec();
-                return Err(ProtocolError::Malformed { expected: "the end of the login", got });
+            Err(error) => {
+                ports.to_peer.push(b"*\r\n");
+                Err(error)
             }
         }
-        Ok(())
     }
 
     fn hand_over(&mut self) {
@@ -391,12 +324,8 @@ impl Session {
 
     fn send_line(&mut self, ports: &mut Ports<'_>) -> Result<bool, ProtocolError> {
         let rest = ports.user.rest();
-        let Some((line, eaten)) = line_of(rest, ports.user.eof, self.config.content.raw) else {
-            if rest.len() >= LONGEST_COMMAND {
-                return Err(ProtocolError::Unfinished {
-                    what: "a command: there is no line end in 32 KiB",
-                });
-            }
+        let raw = self.config.content.raw;
+        let Some((line, eaten)) = session::command(rest, ports.user.eof, raw)? else {
             if ports.user.is_over() && self.asked.is_empty() {
                 self.take_leave(ports);
                 return Ok(true);
@@ -482,31 +411,22 @@ impl Session {
     }
 }
 
-/// The first line of `bytes`, without its line end, and its length with it.
-fn line_of(bytes: &[u8], eof: bool, raw: bool) -> Option<(&[u8], usize)> {
-    let end = match raw {
-        true => memchr::memchr(b'\n', bytes),
-        false => memchr::memchr2(b'\r', b'\n', bytes),
-    };
-    match end {
-        None if eof && !bytes.is_empty() => Some((bytes, bytes.len())),
-        None => None,
-        Some(at) if bytes[at] == b'\n' => {
-            let line = &bytes[..at];
-            Some((if raw { line.strip_suffix(b"\r").unwrap_or(line) } else { line }, at + 1))
-        }
-        Some(at) => match bytes.get(at + 1) {
-            Some(b'\n') => Some((&bytes[..at], at + 2)),
-            Some(_) => Some((&bytes[..at], at + 1)),
-            // An LF may still follow.
-            None if eof => Some((&bytes[..at], at + 1)),
-            None => None,
-        },
-    }
-}
-
 fn refused(what: &'static str, reply: &Reply) -> ProtocolError {
     ProtocolError::Refused { what, code: reply.code, text: reply.last().to_vec() }
+}
+
+impl session::Session for Session {
+    fn worst(&self) -> Option<Worst> {
+        self.worst
+    }
+
+    fn is_setting_up(&self) -> bool {
+        match self.state {
+            State::Setup => self.config.has_setup(),
+            State::Tls => true,
+            State::Open | State::Data | State::Bdat(_) | State::Leaving | State::Over => false,
+        }
+    }
 }
 
 impl Machine for Session {
@@ -523,7 +443,7 @@ impl Machine for Session {
                     self.secure = true;
                     return Ok(Step::StartTls);
                 }
-                State::Tls if self.tls_is_ours && self.config.auth.is_some() => {
+                State::Tls if self.tls_is_ours && self.config.login.is_some() => {
                     // What was said before TLS does not count any more (RFC 3207 §4.2).
                     self.offers = Offers::default();
                     self.state = State::Setup;

@@ -4,6 +4,8 @@
 //! The most precise row wins: words of the text, then a basic with an enhanced code, then the
 //! enhanced code, then the basic code after a command, then the basic code, then its digits.
 
+pub mod store;
+
 use Then::{Change, End, Later, Next};
 
 /// Which command the reply answers (what the session last sent).

@@ -1,0 +1,245 @@
+//! Helped POP3 and IMAP sessions with a real Dovecot, and with servers that misbehave.
+
+mod tool;
+
+use std::fs::Permissions;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
+use std::thread::JoinHandle;
+use tool::dovecot::{Dovecot, FIRST, IMAP, IMAPS, POP3, POP3S, SECOND};
+use tool::{Output, arg, file_in, on_terminal, run, same};
+
+/// Runs our program to the end of a script; `port` is a place in the ports of the server.
+fn call(dovecot: &Dovecot, helper: &str, port: usize, options: &[&str], script: &str) -> Output {
+    let place = format!("localhost:{}", dovecot.ports[port]);
+    run(&[&["-4", helper, place.as_str()], options].concat(), script)
+}
+
+#[test]
+fn a_mailbox_is_read_by_a_script_over_every_kind_of_tls() {
+    let Some(dovecot) = Dovecot::start() else { return };
+    let trust = dovecot.certificate();
+    let trusted = ["--ssl-trustfile", trust.as_str()];
+    let imap = "a1 LOGIN ann secret\na2 EXAMINE INBOX\na3 FETCH 1:2 BODY[]\na4 LOGOUT\n";
+    let pop3 = "USER ann\nPASS secret\nLIST\nRETR 1\nRETR 2\nQUIT\n";
+    for (helper, port, options, script) in [
+        ("--imap", IMAP, &["--starttls"][..], imap),
+        ("--imap", IMAPS, &["--ssl"], imap),
+        ("--pop3", POP3, &["--starttls"], pop3),
+        ("--pop3", POP3S, &["--ssl"], pop3),
+    ] {
+        let options = [options, &trusted].concat();
+        let output = call(&dovecot, helper, port, &options, script).expect_code(0);
+        let text = output.text();
+        let first =
+            if helper == "--pop3" { FIRST.replace("\n.", "\n..") } else { FIRST.to_owned() };
+        assert!(text.contains(&first) && text.contains(SECOND), "{helper} {options:?}: {text}");
+        assert_eq!(output.stderr, "", "{helper} {options:?}");
+    }
+    // Typed upgrades, without a certificate that is trusted: one warning, and it goes on.
+    let script = "a STARTTLS\nb LOGIN ann secret\nc NOOP\n";
+    let output = call(&dovecot, "--imap", IMAP, &[], script).expect_code(0);
+    assert!(output.text().contains("b OK") && output.text().contains("ncat1 OK"), "{output:?}");
+    let output = output.expect_stderr("warning: ");
+    assert_eq!(output.stderr.lines().count(), 1, "{}", output.stderr);
+    let script = "STLS\nUSER ann\nPASS secret\nSTAT\n";
+    let output = call(&dovecot, "--pop3", POP3, &["--ssl-insecure"], script).expect_code(0);
+    assert!(output.text().contains("+OK 2 "), "{output:?}");
+}
+
+#[test]
+fn a_login_is_made_by_every_mechanism() {
+    let Some(dovecot) = Dovecot::start() else { return };
+    let file = file_in(&dovecot.dir, "password", "secret\n");
+    std::fs::set_permissions(&file, Permissions::from_mode(0o600)).unwrap();
+    let trust = dovecot.certificate();
+    let login = ["--ssl-trustfile", &trust, "--auth", "ann", "--auth-file", arg(&file)];
+    for mechanism in ["SCRAM-SHA-256", "SCRAM-SHA-1", "CRAM-MD5", "PLAIN", "LOGIN"] {
+        for (helper, port, script, sign) in [
+            ("--imap", IMAPS, "a STATUS INBOX (MESSAGES)\n", "MESSAGES 2"),
+            ("--imap", IMAP, "a STATUS INBOX (MESSAGES)\n", "MESSAGES 2"),
+            ("--pop3", POP3S, "STAT\n", "+OK 2 "),
+            ("--pop3", POP3, "STAT\n", "+OK 2 "),
+        ] {
+            let tls = if [IMAPS, POP3S].contains(&port) { "--ssl" } else { "--starttls" };
+            let options = [&login[..], &[tls, "--auth-mech", mechanism, "-v"]].concat();
+            let output = call(&dovecot, helper, port, &options, script).expect_code(0);
+            let (text, told) = (output.text(), &output.stderr);
+            assert!(text.contains(sign), "{mechanism} {helper}: {output:?}");
+            assert!(told.contains(&format!("{mechanism} ****")) || told.contains("C: ****"));
+            assert!(!told.contains("secret") && !told.contains("c2VjcmV0"), "{told}");
+        }
+    }
+    // Without a word the strongest is taken.
+    let options = [&login[..], &["--ssl", "-v"]].concat();
+    call(&dovecot, "--imap", IMAPS, &options, "")
+        .expect_code(0)
+        .expect_stderr("SCRAM-SHA-256 ****");
+}
+
+#[test]
+fn a_wrong_password_is_status_77_typed_or_not() {
+    let Some(dovecot) = Dovecot::start() else { return };
+    let trust = dovecot.certificate();
+    let trusted = ["--ssl", "--ssl-trustfile", trust.as_str()];
+    for (helper, port, script) in
+        [("--imap", IMAPS, "a LOGIN ann wrong\n"), ("--pop3", POP3S, "USER ann\nPASS wrong\n")]
+    {
+        call(&dovecot, helper, port, &trusted, script).expect_code(77);
+        let options = [&trusted[..], &["--auth", "ann:wrong"]].concat();
+        let output = call(&dovecot, helper, port, &options, "").expect_code(77);
+        let output = output.expect_stderr("refused the login");
+        assert!(!output.stderr.contains("ann:wrong"), "{}", output.stderr);
+    }
+    call(&dovecot, "--imap", IMAPS, &trusted, "a SELECT INBOX\n").expect_code(69);
+    let options = [&trusted[..], &["--exit-zero"]].concat();
+    call(&dovecot, "--imap", IMAPS, &options, "a SELECT INBOX\n").expect_code(0);
+}
+
+#[test]
+fn a_message_is_appended_by_its_octets_and_idle_hears_of_it() {
+    let Some(dovecot) = Dovecot::start() else { return };
+    let place = format!("localhost:{}", dovecot.ports[IMAPS]);
+    let args = ["-4", "--imap", "--ssl", "--ssl-insecure", "--auth", "ann:secret", &place];
+    let mut idler = tool::ncat(&args);
+    idler.send("a EXAMINE INBOX\nb IDLE\n");
+    idler.wait_stdout("+ idling");
+    // A literal passes octet for octet, so that its line ends are those of the script.
+    let message = "Subject: third\r\n\r\n.\r\nb NOOP\r\n";
+    let script =
+        format!("a APPEND INBOX {{{}}}\n{message}\nc STATUS INBOX (MESSAGES)\n", message.len());
+    let output = run(&args, script).expect_code(0);
+    assert!(output.text().contains("MESSAGES 3"), "{output:?}");
+    idler.wait_stdout("3 EXISTS");
+    let output = idler.finish().expect_code(0);
+    assert!(output.text().contains("b OK"), "the end of the input ends IDLE: {output:?}");
+    let output = run(&args, "a EXAMINE INBOX\nb FETCH 3 BODY[]\n").expect_code(0);
+    assert!(output.text().contains(&format!("{{{}}}\r\n{message}", message.len())), "{output:?}");
+}
+
+#[test]
+fn a_starttls_alone_carries_bytes_afterwards() {
+    let Some(dovecot) = Dovecot::start() else { return };
+    for (protocol, port, script, sign) in [
+        ("--starttls=imap", IMAP, "a LOGOUT\r\n", "a OK"),
+        ("--starttls=pop3", POP3, "QUIT\r\n", "+OK"),
+    ] {
+        let place = format!("localhost:{}", dovecot.ports[port]);
+        let output = run(&["-4", protocol, "--ssl-insecure", &place], script).expect_code(0);
+        assert!(output.text().contains(sign), "{output:?}");
+        run(&["-4", protocol, "--ssl-insecure", "-z", &place], "").expect_code(0);
+    }
+}
+
+#[test]
+fn a_person_is_told_what_replies_mean() {
+    let Some(dovecot) = Dovecot::start() else { return };
+    let place = format!("localhost:{}", dovecot.ports[POP3]);
+    let (client, mut terminal) =
+        on_terminal(&["-4", "--pop3", "--explain", "--ssl-insecure", &place]);
+    let modes = terminal.modes();
+    client.wait_stdout("the server is ready; next: CAPA");
+    terminal.type_text("STLS\r");
+    client.wait_stdout("say CAPA again");
+    terminal.type_text("USER ann\r");
+    client.wait_stdout("next: PASS");
+    terminal.type_text("PASS wrong\r");
+    client.wait_stdout("user or password is wrong");
+    terminal.type_text("\x04");
+    client.wait_stdout("goodbye");
+    client.wait().expect_code(77);
+    assert_eq!(terminal.modes(), modes);
+}
+
+/// A server that says one thing after the other, each but the first when it has heard a line, and
+/// then hangs up; what it has heard.
+fn scripted(says: &[&'static str]) -> (String, JoinHandle<Vec<u8>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let place = listener.local_addr().unwrap().to_string();
+    let says = says.to_vec();
+    let heard = std::thread::spawn(move || {
+        let (mut peer, _) = listener.accept().unwrap();
+        peer.set_read_timeout(Some(tool::DEADLINE)).unwrap();
+        let mut reader = BufReader::new(peer.try_clone().unwrap());
+        let mut heard = Vec::new();
+        for (n, words) in says.into_iter().enumerate() {
+            // Whoever has left says nothing, and hears nothing.
+            if n > 0 {
+                let _ = reader.read_until(b'\n', &mut heard);
+            }
+            let _ = peer.write_all(words.as_bytes());
+        }
+        let _ = peer.shutdown(std::net::Shutdown::Write);
+        let _ = reader.read_to_end(&mut heard);
+        heard
+    });
+    (place, heard)
+}
+
+#[test]
+fn a_hostile_server_gets_no_credential_and_one_clear_line() {
+    let auth = ["--auth", "ann:tanstaaf", "--ssl-insecure"];
+    for (helper, options, says, code, words) in [
+        // Words that came before the handshake.
+        (
+            "--imap",
+            &["--starttls"][..],
+            &["* OK hi\r\n", "* CAPABILITY STARTTLS\r\nncat1 OK\r\n", "ncat2 OK\r\n* BYE x\r\n"][..],
+            1,
+            "before the handshake",
+        ),
+        (
+            "--pop3",
+            &["--starttls"],
+            &["+OK hi\r\n", "+OK\r\nSTLS\r\n.\r\n", "+OK\r\n+OK evil\r\n"],
+            1,
+            "before the handshake",
+        ),
+        ("--imap", &["--starttls"], &["* PREAUTH hi\r\n"], 1, "does not offer STARTTLS"),
+        ("--imap", &["--starttls"], &["* OK\r\n", "* CAPABILITY X\r\nncat1 OK\r\n"], 1, "STARTTLS"),
+        ("--pop3", &["--starttls"], &["+OK\r\n", "+OK\r\nSASL PLAIN\r\n.\r\n"], 1, "STLS"),
+        ("--imap", &["--starttls"], &["* BYE full\r\n"], 69, "refused the connection"),
+        ("--pop3", &["--starttls"], &["-ERR [SYS/TEMP] full\r\n"], 75, "refused the connection"),
+        ("--imap", &[], &["hello\r\n"], 1, "expected an IMAP response"),
+        ("--pop3", &[], &["hello\r\n"], 1, "expected a POP3 status line"),
+        ("--imap", &[], &["* OK {5}\r\n", "* 1 FETCH {99999999999}\r\n"], 1, "at most 32 bits"),
+        ("--imap", &[], &["* OK hi\r\n", "* 1 FETCH (X {10}\r\nabc"], 1, "this is not all"),
+        ("--pop3", &[], &["+OK hi\r\n", "+OK\r\nhalf"], 1, "single dot"),
+        ("--imap", &[], &["* OK hi\r\n", ""], 1, "hung up before"),
+        ("--pop3", &[], &[""], 1, "hung up before its greeting"),
+        ("--imap", &[], &["* BYE go away\r\n"], 69, ""),
+        ("--imap", &[], &["* OK hi\r\n", "* BYE later\r\n"], 75, ""),
+    ] {
+        let (place, heard) = scripted(says);
+        let script = if helper == "--imap" { "a FETCH 1 BODY[]\n" } else { "RETR 1\n" };
+        let login = if options.is_empty() { &[][..] } else { &auth[..] };
+        let place = place.as_str();
+        let output = run(&[&[helper, "-w", "5", place], options, login].concat(), script);
+        let output = output.expect_code(code).expect_stderr(words);
+        assert!(output.stderr.matches("ncat: ").count() <= 2, "{}", output.stderr);
+        let heard = String::from_utf8(heard.join().unwrap()).unwrap();
+        assert!(!heard.contains("tanstaaf") && !heard.contains("dGFuc3RhYWY"), "{heard}");
+    }
+}
+
+#[test]
+fn a_megabyte_of_one_message_passes_as_it_is() {
+    let body = "x".repeat(1_000_000);
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let place = listener.local_addr().unwrap().to_string();
+    let text = format!("+OK\r\n{body}\r\n.\r\n");
+    let answer = text.clone();
+    let server = std::thread::spawn(move || {
+        let (mut peer, _) = listener.accept().unwrap();
+        let mut lines = BufReader::new(peer.try_clone().unwrap()).lines();
+        peer.write_all(b"+OK hi\r\n").unwrap();
+        assert_eq!(lines.next().unwrap().unwrap(), "RETR 1");
+        peer.write_all(answer.as_bytes()).unwrap();
+        assert_eq!(lines.next().unwrap().unwrap(), "QUIT");
+        peer.write_all(b"+OK bye\r\n").unwrap();
+    });
+    let output = run(&["--pop3", &place], "RETR 1\n").expect_code(0);
+    server.join().unwrap();
+    same(&output.stdout, format!("+OK hi\r\n{text}+OK bye\r\n").as_bytes());
+}
