@@ -4,13 +4,7 @@ mod tool;
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
-use tool::{DEADLINE, Running, ncat, run};
-
-fn serving(options: &[&str]) -> (Running, u16) {
-    let running = ncat(&[&["-v", "-l"], options, &["127.0.0.1", "0"]].concat());
-    let port = running.port();
-    (running, port)
-}
+use tool::{DEADLINE, run, serving};
 
 #[track_caller]
 fn asked(port: u16, request: &str) -> String {

@@ -5,7 +5,7 @@
 pub mod dovecot;
 
 use std::io::{Read, Write};
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
@@ -143,6 +143,14 @@ pub fn start(program: &str, args: &[&str]) -> Running {
 #[track_caller]
 pub fn ncat(args: &[&str]) -> Running {
     start(NCAT, args)
+}
+
+/// Starts our own program as a server on 127.0.0.1, and gives the port that it has got.
+#[track_caller]
+pub fn serving(options: &[&str]) -> (Running, u16) {
+    let running = ncat(&[&["-v", "-l"], options, &["127.0.0.1", "0"]].concat());
+    let port = running.port();
+    (running, port)
 }
 
 /// Starts a prepared command. Descriptors that it does not set are pipes.
@@ -443,6 +451,21 @@ pub fn wait_for_port(port: u16) {
             })
         })
     });
+}
+
+/// Waits for a caller; what it says has a deadline, too.
+#[track_caller]
+pub fn accept(listener: &TcpListener) -> TcpStream {
+    listener.set_nonblocking(true).unwrap();
+    let mut caller = None;
+    wait_until("a caller", || {
+        caller = listener.accept().ok();
+        caller.is_some()
+    });
+    let (caller, _) = caller.expect("that is what was waited for");
+    caller.set_nonblocking(false).unwrap();
+    caller.set_read_timeout(Some(DEADLINE)).unwrap();
+    caller
 }
 
 /// Is another program here? Where `CI` is set, it has to be: a skipped test proves nothing.
