@@ -65,6 +65,17 @@ fn our_client_goes_through_our_server_only_with_the_right_login() {
     }
 }
 
+#[test]
+fn every_proxy_of_a_chain_may_want_a_login() {
+    // The first was said to have refused its login once the second had wanted one.
+    let proxies = [(); 3].map(|()| serving(&["--proxy-type", "http", "--proxy-auth", "ann:s"]));
+    let (target, to) = serving(&[]);
+    let chain: Vec<_> = proxies.iter().map(|(_, port)| format!("127.0.0.1:{port}")).collect();
+    let (chain, to) = (chain.join(","), to.to_string());
+    run(&["--proxy", &chain, "--proxy-auth", "ann:s", "127.0.0.1", &to], "yes").expect_code(0);
+    target.finish().expect_code(0).expect_stdout("yes");
+}
+
 /// A caller who keeps its connection open, and what it hears until the proxy ends it.
 fn stays(port: u16, request: &str) -> (TcpStream, String) {
     let mut caller = TcpStream::connect(("127.0.0.1", port)).unwrap();

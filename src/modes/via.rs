@@ -78,7 +78,6 @@ pub(super) fn call(call: &mut Call<'_>, proxies: &[Proxy], dns: Dns) -> Result<C
         return Err(Error::usage("a proxy calls hosts"));
     };
     let mut answers: Vec<Option<Connect>> = proxies.iter().map(|_| None).collect();
-    let mut asked_again = vec![false; proxies.len()];
     'from_the_start: loop {
         let Some(first) = proxies.first() else {
             return Err(Error::usage("there is no proxy to go through"));
@@ -97,13 +96,11 @@ pub(super) fn call(call: &mut Call<'_>, proxies: &[Proxy], dns: Dns) -> Result<C
             let destination = destination(call, dns, host)?;
             match ask(call, proxy, &destination, port, endpoint, early, answers[i].take())? {
                 Asked::Through(through, rest) => (endpoint, early) = (through, rest),
-                Asked::Again(machine) if !asked_again[i] => {
-                    asked_again[i] = true;
+                // The proxies before it are asked anew, since an answer may be good once only.
+                // That ends: a machine takes two challenges for an answer at most.
+                Asked::Again(machine) => {
                     answers[i] = Some(machine);
                     continue 'from_the_start;
-                }
-                Asked::Again(_) => {
-                    return Err(Error::network(format!("{} refused the login", proxy.name())));
                 }
             }
             call.report.story(format_args!("{} connected us to {host}:{port}.", proxy.name()));
