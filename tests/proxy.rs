@@ -4,7 +4,8 @@ mod tool;
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
-use tool::{DEADLINE, run, serving};
+use std::sync::mpsc::{Receiver, channel};
+use tool::{DEADLINE, Output, accept, run, same, serving};
 
 #[track_caller]
 fn asked(port: u16, request: &str) -> String {
@@ -153,4 +154,183 @@ fn a_target_that_resets_is_not_taken_for_our_standard_input() {
     socket2::SockRef::from(&end).set_linger(Some(std::time::Duration::ZERO)).unwrap();
     drop(end);
     proxy.wait_stderr(&format!("lost the connection of {name} to its target: connection reset"));
+}
+
+/// A proxy that says what is written, one reply for each connection, whole or byte by byte, and
+/// ends; and what it heard on each.
+fn scripted(replies: &[&[u8]], piece: usize) -> (u16, Receiver<String>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let replies: Vec<_> = replies.iter().map(|reply| reply.to_vec()).collect();
+    let (tell, heard) = channel();
+    std::thread::spawn(move || {
+        for reply in replies {
+            let mut stream = accept(&listener);
+            stream.set_nodelay(true).unwrap();
+            // Who has heard enough hangs up.
+            let _ = reply.chunks(piece).try_for_each(|part| stream.write_all(part));
+            let _ = stream.shutdown(Shutdown::Write);
+            let mut request = Vec::new();
+            let _ = stream.read_to_end(&mut request);
+            tell.send(String::from_utf8_lossy(&request).into_owned()).unwrap();
+        }
+    });
+    (port, heard)
+}
+
+/// What our client makes of such a proxy, and the proxy of it.
+#[track_caller]
+fn meets(kind: &str, login: bool, replies: &[&[u8]], piece: usize) -> (Output, Vec<String>) {
+    let (port, heard) = scripted(replies, piece);
+    let proxy = format!("{kind}://127.0.0.1:{port}");
+    let mut args = vec!["-w", "2", "--proxy", &proxy, "target.example", "80"];
+    if login {
+        args.extend(["--proxy-auth", "ann:secret"]);
+    }
+    let output = run(&args, "");
+    assert!(!output.stderr.contains("secret"), "{}", output.stderr);
+    let requests = replies.iter().map(|_| heard.recv_timeout(DEADLINE).unwrap()).collect();
+    (output, requests)
+}
+
+const BASIC: &[u8] = b"HTTP/1.0 407 Who\r\nProxy-Authenticate: Basic realm=\"r\"\r\n\r\n";
+const DIGEST: &[u8] = b"HTTP/1.0 407 Who\r\n\
+    Proxy-Authenticate: Basic realm=\"r\"\r\n\
+    Proxy-Authenticate: Digest realm=\"r\", nonce=\"n1\", qop=\"auth\"\r\n\r\n";
+const STALE: &[u8] = b"HTTP/1.0 407 Who\r\n\
+    Proxy-Authenticate: Digest realm=\"r\", nonce=\"n2\", qop=\"auth\", stale=true\r\n\r\n";
+const OK: &[u8] = b"HTTP/1.0 200 OK\r\n\r\n";
+const REPLY5: &[u8] = b"\x05\0\x05\0\0\x01\x7f\0\0\x01\0\x50";
+
+#[test]
+fn what_a_proxy_sends_behind_its_reply_is_the_targets() {
+    let domain = [b"\x05\0\x05\0\0\x03\xff".as_slice(), &[b'n'; 257]].concat();
+    let replies: &[(&str, &[u8])] = &[
+        ("http", OK),
+        ("http", b"HTTP/1.1 200\r\n\r\n"),
+        ("http", b"HTTP/1.0 200 OK\nVia: x\n\n"),
+        (
+            "http",
+            b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 x\r\nA: b\r\n\r\nHTTP/1.1 200 OK\r\n\r\n",
+        ),
+        ("socks4", b"\0\x5a\0\x50\x7f\0\0\x01"),
+        ("socks5", REPLY5),
+        ("socks5", b"\x05\0\x05\0\0\x03\0\0\x50"),
+        ("socks5", b"\x05\0\x05\0\0\x040123456789abcdef\0\x50"),
+        ("socks5", b"\x05\0\x05\0\xff\x01\0\0\0\0\0\0"),
+        ("socks5", &domain),
+    ];
+    // It looks like more of the same, and is not.
+    let payload = b"\r\nHTTP/1.0 403 x\r\n\r\n\x05\0\0\x5a";
+    for (kind, reply) in replies {
+        for piece in [1, usize::MAX] {
+            let (output, _) = meets(kind, false, &[&[reply, &payload[..]].concat()], piece);
+            same(&output.expect_code(0).stdout, payload);
+        }
+        for end in 0..reply.len() {
+            // Each byte of a long name would take its time, and teach nothing.
+            if end > 60 && end + 5 < reply.len() {
+                continue;
+            }
+            let (output, _) = meets(kind, false, &[&reply[..end]], usize::MAX);
+            let output = output.expect_code(1).expect_stdout("");
+            assert!(output.stderr.contains("hung up before"), "{}", output.stderr);
+        }
+    }
+}
+
+#[test]
+fn a_proxy_that_refuses_or_babbles_is_told_of_in_words() {
+    let cases: &[(&str, &[u8], &str)] = &[
+        ("http", b"HTTP/1.0 403 Forbidden\r\n\r\n", "403 Forbidden"),
+        ("http", BASIC, "refused the connection: 407 Who\n"),
+        ("http", b"HTTP/1.1 101 Switching\r\n\r\n", "101 Switching"),
+        ("http", b"<html>It works!</html>", "HTTP/1"),
+        ("http", b"SSH-2.0-x\r\n", "HTTP/1"),
+        ("http", b"HTTP/1.\r\n\r\n", "HTTP/1"),
+        ("http", b"HTTP/1.999999999999 200 OK\r\n\r\n", "HTTP/1"),
+        ("http", b"HTTP/1.0 200 OK\r\nA: \0\r\n\r\n", "header fields"),
+        ("http", b"HTTP/1.0 200 OK\r\nA: b\r\n c\r\n\r\n", "header fields"),
+        ("http", b"HTTP/1.0 200 OK\r\nno colon\r\n\r\n", "header fields"),
+        ("http", b"HTTP/1.0 403 \x1b[31mred\r\n\r\n", "\\x1b"),
+        ("socks4", b"\0\x5b\0\0\0\0\0\0", "rejected"),
+        ("socks4", b"\0\x5d\0\0\0\0\0\0", "user id"),
+        ("socks4", b"HTTP/1.0 400 x\r\n\r\n", "SOCKS4"),
+        ("socks5", b"\x05\xff", "method proposed\n"),
+        ("socks5", b"\x05\x01", "ways offered"),
+        ("socks5", b"\x05\x02", "ways offered"),
+        ("socks5", b"\x04\0", "SOCKS5"),
+        ("socks5", b"HTTP/1.0 400 x\r\n\r\n", "SOCKS5"),
+        ("socks5", b"\x05\0\x04\0\0\x01", "SOCKS5"),
+        ("socks5", b"\x05\0\x05\x05\0\x01\0\0\0\0\0\0", "refused"),
+        ("socks5", b"\x05\0\x05\x99", "unassigned"),
+        ("socks5", b"\x05\0\x05\0\0\x02\0\0\0\0\0\0", "type 1, 3 or 4"),
+    ];
+    for (kind, reply, words) in cases {
+        for piece in [1, usize::MAX] {
+            let (output, _) = meets(kind, false, &[reply], piece);
+            let output = output.expect_code(1).expect_stdout("");
+            assert!(output.stderr.contains(words), "no {words:?} in {}", output.stderr);
+        }
+    }
+    let (output, _) = meets("socks5", true, &[b"\x05\x02\x01\x01"], 1);
+    output.expect_code(1).expect_stderr("refused the login: 1 authentication failed\n");
+    let (output, _) = meets("socks5", true, &[b"\x05\x02\x05\0"], 1);
+    output.expect_code(1).expect_stderr("expected an answer to a login (RFC 1929)");
+}
+
+/// What the proxy says on each connection, how it ends, and the scheme of each login.
+type Login<'a> = (&'a [&'a [u8]], &'a str, &'a [&'a str]);
+
+#[test]
+fn a_login_goes_to_who_asks_for_it_and_is_as_strong_as_it_may_be() {
+    let refused = "refused the login: 407 Who\n";
+    let none = b"HTTP/1.0 407 Who\r\n\r\n".as_slice();
+    let unknown = b"HTTP/1.0 407 Who\r\nProxy-Authenticate: NTLM, Digest x\r\n\r\n".as_slice();
+    let cases: &[Login] = &[
+        (&[OK], "", &[""]),
+        (&[BASIC, OK], "", &["", "Basic"]),
+        (&[DIGEST, OK], "", &["", "Digest n1"]),
+        // Only the nonce was too old, which was once taken for a refusal.
+        (&[DIGEST, STALE, OK], "", &["", "Digest n1", "Digest n2"]),
+        (&[DIGEST, STALE, STALE], refused, &["", "Digest n1", "Digest n2"]),
+        (&[DIGEST, DIGEST], refused, &["", "Digest n1"]),
+        (&[BASIC, BASIC], refused, &["", "Basic"]),
+        (&[none], "does not offer a login by Digest or Basic", &[""]),
+        (&[unknown], "does not offer a login by Digest or Basic", &[""]),
+    ];
+    for (replies, words, logins) in cases {
+        let (output, requests) = meets("http", true, replies, 1);
+        let output = output.expect_code(i32::from(!words.is_empty())).expect_stderr(words);
+        let schemes: Vec<_> = requests
+            .iter()
+            .map(|request| match request.split_once("Proxy-Authorization: ") {
+                Some((_, login)) if login.starts_with("Basic YW5uOnNlY3JldA==\r\n") => "Basic",
+                Some((_, login)) if login.contains("nonce=\"n1\"") => "Digest n1",
+                Some((_, login)) if login.contains("nonce=\"n2\"") => "Digest n2",
+                Some((_, login)) => login,
+                None => "",
+            })
+            .collect();
+        assert_eq!(&schemes, logins, "{}", output.stderr);
+    }
+}
+
+#[test]
+fn a_proxy_that_never_ends_or_never_answers_is_given_up() {
+    let endless = [
+        [b"HTTP/1.0 200 OK\r\n".as_slice(), &b"A: b\r\n".repeat(1 << 20)].concat(),
+        [b"HTTP/1.0 200 ".as_slice(), &b"x".repeat(1 << 20)].concat(),
+        b"HTTP/1.0 100 Go\r\n\r\n".repeat(1 << 20),
+    ];
+    for reply in endless {
+        let (output, _) = meets("http", false, &[&reply], usize::MAX);
+        output.expect_code(1).expect_stdout("").expect_stderr("KiB");
+    }
+    for kind in ["http", "socks4", "socks5"] {
+        let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+        let proxy = format!("{kind}://{}", silent.local_addr().unwrap());
+        let output = run(&["-w", "300ms", "--proxy", &proxy, "target.example", "80"], "");
+        output.expect_code(1).expect_stderr("is not done after 0.3 s");
+    }
 }
