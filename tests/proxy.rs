@@ -243,7 +243,7 @@ fn what_a_proxy_sends_behind_its_reply_is_the_targets() {
 fn a_proxy_that_refuses_or_babbles_is_told_of_in_words() {
     let cases: &[(&str, &[u8], &str)] = &[
         ("http", b"HTTP/1.0 403 Forbidden\r\n\r\n", "403 Forbidden"),
-        ("http", BASIC, "refused the connection: 407 Who\n"),
+        ("http", BASIC, "refused the connection: 407 Who\nhint: --proxy-auth"),
         ("http", b"HTTP/1.1 101 Switching\r\n\r\n", "101 Switching"),
         ("http", b"<html>It works!</html>", "HTTP/1"),
         ("http", b"SSH-2.0-x\r\n", "HTTP/1"),
@@ -256,7 +256,7 @@ fn a_proxy_that_refuses_or_babbles_is_told_of_in_words() {
         ("socks4", b"\0\x5b\0\0\0\0\0\0", "rejected"),
         ("socks4", b"\0\x5d\0\0\0\0\0\0", "user id"),
         ("socks4", b"HTTP/1.0 400 x\r\n\r\n", "SOCKS4"),
-        ("socks5", b"\x05\xff", "method proposed\n"),
+        ("socks5", b"\x05\xff", "method proposed\nhint: --proxy-auth"),
         ("socks5", b"\x05\x01", "ways offered"),
         ("socks5", b"\x05\x02", "ways offered"),
         ("socks5", b"\x04\0", "SOCKS5"),

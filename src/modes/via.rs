@@ -143,7 +143,7 @@ fn ask(
                     Ok(Asked::Again(again))
                 }
                 (Some(ConnectEvent::AuthenticateAndReconnect), None) => {
-                    Err(Error::network(format!("{name} wants a login")).hint(LOGIN))
+                    Err(Error::network(format!("{name} refused the login")))
                 }
             };
         }
@@ -174,15 +174,22 @@ fn run<M: Machine>(
 ) -> Result<(), Error> {
     let Err(trouble) = crate::engine::run(call.reactor, errand, None) else { return Ok(()) };
     let name = proxy.name();
-    let wants_login = proxy.login.is_none()
-        && matches!(&trouble, Trouble::Protocol(ProtocolError::Refused { code: 407, .. }));
+    let lacks_login = proxy.login.is_none() && wants_login(&trouble);
     let peer = Peer { name: &name, role: Role::Client };
     // Nothing of an errand ends quietly.
     let error = talk::explain(trouble, peer)
         .err()
         .unwrap_or_else(|| Error::network(format!("the dialogue with {name} came to nothing")))
         .on_the_way();
-    Err(if wants_login { error.hint(LOGIN) } else { error })
+    Err(if lacks_login { error.hint(LOGIN) } else { error })
+}
+
+/// Was it refused for want of a login (RFC 9110 §15.5.8; X'FF' of RFC 1928 §3)?
+fn wants_login(trouble: &Trouble) -> bool {
+    let Trouble::Protocol(ProtocolError::Refused { what, code, .. }) = trouble else {
+        return false;
+    };
+    matches!((*what, *code), (_, 407) | ("the login", 255))
 }
 
 fn some(rest: Buf) -> Option<Buf> {
