@@ -3,9 +3,9 @@
 mod tool;
 
 use std::io::{Read, Write};
-use std::net::{Shutdown, TcpListener, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::mpsc::{Receiver, channel};
-use tool::{DEADLINE, Output, accept, run, same, serving};
+use tool::{DEADLINE, Output, Running, accept, run, same, serving};
 
 #[track_caller]
 fn asked(port: u16, request: &str) -> String {
@@ -40,12 +40,201 @@ fn a_smuggled_request_is_refused_and_the_origin_hears_nothing() {
 }
 
 #[test]
+fn a_request_that_is_none_is_refused_and_the_origin_hears_nothing() {
+    let origin = TcpListener::bind("127.0.0.1:0").unwrap();
+    origin.set_nonblocking(true).unwrap();
+    let at = origin.local_addr().unwrap();
+    let (_proxy, port) = serving(&["--proxy-type", "http"]);
+    let field = |len| format!("A: {}\r\n", "x".repeat(len));
+    for (request, code) in [
+        ("GET / HTTP/1.0\r\n\r\n".to_owned(), 400),
+        (format!("GET ftp://{at}/ HTTP/1.0\r\n\r\n"), 400),
+        (format!("GET http://ann:secret@{at}/ HTTP/1.0\r\n\r\n"), 400),
+        (format!("CONNECT ann@{at} HTTP/1.0\r\n\r\n"), 400),
+        ("CONNECT 127.0.0.1 HTTP/1.0\r\n\r\n".to_owned(), 400),
+        ("CONNECT 127.0.0.1:0 HTTP/1.0\r\n\r\n".to_owned(), 400),
+        (format!("BREW http://{at}/ HTTP/1.0\r\n\r\n"), 405),
+        (format!("connect {at} HTTP/1.0\r\n\r\n"), 400),
+        (format!("CONNECT {at} HTTP/2.0\r\n\r\n"), 400),
+        (format!("CONNECT {at} HTTP/1.0\r\nA: b\r\n c\r\n\r\n"), 400),
+        (format!("CONNECT {at} HTTP/1.0\r\nA : b\r\n\r\n"), 400),
+        (format!("CONNECT {at} HTTP/1.0\r\nA: \0\r\n\r\n"), 400),
+        (format!("GET http://{at}/ HTTP/1.0\r\nConnection: \"\r\n\r\n"), 400),
+        (format!("CONNECT {at} HTTP/1.0\r\n{}\r\n", field(9000)), 413),
+        (format!("CONNECT {at} HTTP/1.0\r\n{}\r\n", field(100).repeat(1000)), 413),
+        // What others speak gets an answer before its end.
+        ("\x16\x03\x01\x02\0".to_owned(), 400),
+        ("\x05\x01\0".to_owned(), 400),
+    ] {
+        let (_caller, reply) = stays(port, &request);
+        let shown = request.get(..80).unwrap_or(&request);
+        assert!(reply.starts_with(&format!("HTTP/1.0 {code} ")), "{shown:?}: {reply:?}");
+        assert!(reply.ends_with("\r\n\r\n"), "{reply:?}");
+        assert!(origin.accept().is_err(), "{shown:?} reached the origin");
+    }
+}
+
+#[test]
 fn the_own_port_and_dead_targets_are_refused() {
     let (_proxy, port) = serving(&["--proxy-type", "http"]);
     let own = asked(port, &format!("GET http://127.0.0.1:{port}/ HTTP/1.0\r\n\r\n"));
     assert!(own.starts_with("HTTP/1.0 403"), "{own:?}");
+    for host in ["127.0.0.1", "127.0.0.2", "0.0.0.0", "[::ffff:127.0.0.1]", "localhost"] {
+        let own = asked(port, &format!("CONNECT {host}:{port} HTTP/1.0\r\n\r\n"));
+        assert!(own.starts_with("HTTP/1.0 403"), "{host}: {own:?}");
+    }
     let dead = asked(port, &format!("CONNECT 127.0.0.1:{} HTTP/1.0\r\n\r\n", tool::free_port()));
     assert!(dead.starts_with("HTTP/1.0 504"), "{dead:?}");
+}
+
+#[test]
+fn socks_callers_are_refused_in_the_words_of_their_version() {
+    let (_open, open) = serving(&["--proxy-type", "socks5"]);
+    let (_locked, locked) = serving(&["--proxy-type", "socks4", "--proxy-auth", "ann:secret"]);
+    let none = TcpListener::bind("127.0.0.1:0").unwrap();
+    none.set_nonblocking(true).unwrap();
+    let [high, low] = none.local_addr().unwrap().port().to_be_bytes();
+    let [own_high, own_low] = open.to_be_bytes();
+    let five = |code| vec![5, 0, 5, code, 0, 1, 0, 0, 0, 0, 0, 0];
+    let four = |code| vec![0, code, 0, 0, 0, 0, 0, 0];
+    let to = [127, 0, 0, 1, high, low];
+    let cases: &[(&str, u16, Vec<u8>, Vec<u8>)] = &[
+        ("BIND", open, [&[5, 1, 0, 5, 2, 0, 1][..], &to].concat(), five(7)),
+        ("UDP", open, [&[5, 1, 0, 5, 3, 0, 1][..], &to].concat(), five(7)),
+        ("a strange address", open, [&[5, 1, 0, 5, 1, 0, 2][..], &to].concat(), five(8)),
+        ("a name of nothing", open, vec![5, 1, 0, 5, 1, 0, 3, 0, high, low], five(1)),
+        ("a line in a name", open, b"\x05\x01\0\x05\x01\0\x03\x03a\nb\0\x50".to_vec(), five(1)),
+        ("ourselves", open, vec![5, 1, 0, 5, 1, 0, 1, 127, 0, 0, 1, own_high, own_low], five(2)),
+        ("SOCKS4 in 5", open, [&[5, 1, 0, 4, 1, 0, 1][..], &to].concat(), five(1)),
+        ("GSSAPI alone", open, vec![5, 1, 1], vec![5, 0xff]),
+        ("no method", open, vec![5, 0], vec![5, 0xff]),
+        ("BIND of 4", open, vec![4, 2, high, low, 127, 0, 0, 1, 0], four(91)),
+        ("ourselves in 4", open, vec![4, 1, own_high, own_low, 127, 0, 0, 1, 0], four(91)),
+        ("no login", locked, vec![5, 1, 0], vec![5, 0xff]),
+        ("a wrong login", locked, b"\x05\x01\x02\x01\x03ann\x03bad".to_vec(), vec![5, 2, 1, 1]),
+        ("only a user", locked, vec![4, 1, high, low, 127, 0, 0, 1, b'a', b'n', b'n', 0], four(93)),
+    ];
+    for (name, port, request, expected) in cases {
+        let mut caller = TcpStream::connect(("127.0.0.1", *port)).unwrap();
+        caller.set_read_timeout(Some(DEADLINE)).unwrap();
+        caller.write_all(request).unwrap();
+        let mut reply = Vec::new();
+        caller.read_to_end(&mut reply).unwrap();
+        assert_eq!(&reply, expected, "{name}");
+        assert!(none.accept().is_err(), "{name} reached a target");
+    }
+}
+
+/// A proxy of ours, and what asks it for this target in each way that there is.
+fn ways(at: SocketAddr) -> [(Running, u16, Vec<u8>, usize); 4] {
+    let [high, low] = at.port().to_be_bytes();
+    let name = [&b"\x04\x01"[..], &[high, low], b"\0\0\0\x01user\0localhost\0"].concat();
+    [
+        // A request, and how long the whole reply is.
+        ("http", format!("CONNECT {at} HTTP/1.0\r\nVia: x\r\n\r\n").into_bytes(), 19),
+        ("socks4", vec![4, 1, high, low, 127, 0, 0, 1, 0], 8),
+        ("socks4", name, 8),
+        ("socks5", vec![5, 2, 0, 2, 5, 1, 0, 1, 127, 0, 0, 1, high, low], 12),
+    ]
+    .map(|(kind, request, length)| {
+        let (proxy, port) = serving(&["-k", "--proxy-type", kind]);
+        (proxy, port, request, length)
+    })
+}
+
+#[test]
+fn callers_who_never_finish_keep_nobody_waiting_and_reach_nobody() {
+    let target = TcpListener::bind("127.0.0.1:0").unwrap();
+    for (_proxy, port, request, length) in &ways(target.local_addr().unwrap()) {
+        let call = |says: &[u8]| {
+            let mut caller = TcpStream::connect(("127.0.0.1", *port)).unwrap();
+            caller.set_read_timeout(Some(DEADLINE)).unwrap();
+            caller.write_all(says).unwrap();
+            caller
+        };
+        // Those who stay, and those who leave: they get an end, and no answer but a refusal.
+        let stay: Vec<_> = (0..request.len()).map(|end| call(&request[..end])).collect();
+        for end in 0..request.len() {
+            let mut caller = call(&request[..end]);
+            caller.shutdown(Shutdown::Write).unwrap();
+            let mut reply = Vec::new();
+            caller.read_to_end(&mut reply).unwrap();
+            let refused =
+                reply.is_empty() || reply.starts_with(b"HTTP/1.0 400 ") || reply == [5, 0];
+            assert!(refused, "{end}: {}", reply.escape_ascii());
+        }
+        target.set_nonblocking(true).unwrap();
+        assert!(target.accept().is_err());
+        let mut caller = call(b"");
+        caller.set_nodelay(true).unwrap();
+        for byte in request.iter().chain(b"early") {
+            caller.write_all(&[*byte]).unwrap();
+        }
+        let mut end = accept(&target);
+        caller.shutdown(Shutdown::Write).unwrap();
+        let mut heard = String::new();
+        end.read_to_string(&mut heard).unwrap();
+        assert_eq!(heard, "early");
+        end.write_all(b"answer").unwrap();
+        drop(end);
+        let mut reply = Vec::new();
+        caller.read_to_end(&mut reply).unwrap();
+        assert_eq!(reply[*length..].escape_ascii().to_string(), "answer");
+        drop(stay);
+    }
+}
+
+#[test]
+fn what_is_between_two_hops_stays_there() {
+    let origin = TcpListener::bind("127.0.0.1:0").unwrap();
+    let at = origin.local_addr().unwrap();
+    let (_proxy, port) = serving(&["--proxy-type", "http", "--proxy-auth", "ann:secret"]);
+    let thread = std::thread::spawn(move || {
+        let mut stream = accept(&origin);
+        let mut heard = Vec::new();
+        while !heard.ends_with(b"\r\n\r\nbody") {
+            let mut byte = [0];
+            stream.read_exact(&mut byte).unwrap();
+            heard.extend(byte);
+        }
+        let reply = "HTTP/1.1 203 Fine\r\nProxy-Authenticate: Basic\r\nX-Hop: 1\r\nKeep-Alive: 5\r\n\
+            Connection: X-Hop, keep-alive\r\nX-End: 1\r\nContent-Length: 2\r\n\r\nok and too much";
+        stream.write_all(reply.as_bytes()).unwrap();
+        String::from_utf8(heard).unwrap()
+    });
+    let request = format!(
+        "POST http://{at}/p?q HTTP/1.1\r\nHost: other.example\r\nX-End: 1\r\nX-Hop: 1\r\n\
+         Proxy-Authorization: Basic YW5uOnNlY3JldA==\r\nProxy-Connection: keep-alive\r\n\
+         Connection: close, X-Hop, TE\r\nTE: trailers\r\nUpgrade: h2c\r\nKeep-Alive: 5\r\n\
+         Content-Length: 4\r\n\r\nbodyGET / HTTP/1.0\r\n\r\n"
+    );
+    let (_caller, reply) = stays(port, &request);
+    let expected = format!(
+        "POST /p?q HTTP/1.0\r\nHost: {at}\r\nX-End: 1\r\nContent-Length: 4\r\n\
+         Connection: close\r\n\r\nbody"
+    );
+    assert_eq!(thread.join().unwrap(), expected);
+    let expected =
+        "HTTP/1.0 203 Fine\r\nX-End: 1\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok";
+    assert_eq!(reply, expected);
+}
+
+#[test]
+fn a_proxy_is_only_where_it_was_put_and_only_for_whom_it_is() {
+    for kind in ["http", "socks5"] {
+        let (proxy, port) = serving(&["-k", "--proxy-type", kind, "--deny", "127.0.0.2"]);
+        // ncat's listens on every address (compatibility, 3.2).
+        let refused = TcpStream::connect(("127.0.0.2", port)).unwrap_err();
+        assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused);
+        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None);
+        let socket = socket.unwrap();
+        socket.bind(&SocketAddr::from(([127, 0, 0, 2], 0)).into()).unwrap();
+        socket.connect(&SocketAddr::from(([127, 0, 0, 1], port)).into()).unwrap();
+        let mut denied = TcpStream::from(socket);
+        denied.set_read_timeout(Some(DEADLINE)).unwrap();
+        assert_eq!(denied.read(&mut [0]).unwrap(), 0);
+        drop(proxy);
+    }
 }
 
 #[test]
