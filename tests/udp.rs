@@ -164,6 +164,20 @@ fn what_is_too_long_for_one_datagram_goes_over_in_two() {
     tool::spawn(command).wait().expect_code(0);
     same(&hear(&socket), &words[..LARGEST]);
     same(&hear(&socket), &words[LARGEST..]);
+    // Once a server for many lost all of it, and its peers too.
+    let words = noise(1 << 16);
+    for more in [&[][..], &["-k"], &["--broker"]] {
+        let (mut server, port) = server(more);
+        let peer = peer(port);
+        peer.send(b"here").unwrap();
+        server.wait_stderr("Connection from");
+        server.send(&words);
+        let mut heard = hear(&peer);
+        while heard.len() < words.len() {
+            heard.extend(hear(&peer));
+        }
+        same(&heard, &words);
+    }
 }
 
 #[test]

@@ -100,8 +100,11 @@ impl Member {
     /// Sends what it takes. True if it took something. A failure is noted in `deaf`.
     pub(super) fn flush(&mut self, now: Instant) -> bool {
         let mut any = false;
+        // More than a datagram holds would be refused as a whole, and lost.
+        let most = self.endpoint.datagrams().unwrap_or(usize::MAX);
         while self.pending() > 0 && self.endpoint.can_write() {
-            let written = self.endpoint.write(&self.queue[self.sent..]);
+            let piece = &self.queue[self.sent..];
+            let written = self.endpoint.write(&piece[..piece.len().min(most)]);
             let written = written.and_then(|moved| self.endpoint.turn().map(|_| moved));
             match written {
                 Ok(Moved::Bytes(n)) => {

@@ -516,9 +516,11 @@ impl Room {
             }
             return Ok(false);
         }
+        // The rest of a datagram would be lost.
+        let in_pieces = self.purpose == Purpose::Chat && member.endpoint.datagrams().is_none();
         let moved = if let Some(datagram) = member.early.pop_front() {
             Moved::Bytes(self.heard.append(&datagram))
-        } else if member.endpoint.can_read() && self.purpose == Purpose::Chat {
+        } else if member.endpoint.can_read() && in_pieces {
             member.endpoint.read_piece(&mut self.heard, WORDS)?
         } else if member.endpoint.can_read() {
             member.endpoint.read(&mut self.heard)?
