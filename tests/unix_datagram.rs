@@ -227,3 +227,15 @@ fn talk(mut caller: Running, mut server: Running, answers: bool) {
         }
     }
 }
+
+#[test]
+fn a_datagram_that_is_too_long_is_an_error_and_is_not_cut() {
+    let dir = tool::dir();
+    let (server, path) = server(&dir, &[]);
+    let caller = UnixDatagram::unbound().unwrap();
+    caller.send_to(&vec![b'x'; 65_536], &path).unwrap();
+    server.wait_stdout_bytes(65_536);
+    caller.send_to(&vec![b'y'; 65_537], &path).unwrap();
+    let output = server.wait().expect_code(1).expect_stderr("a datagram of 65537 bytes came");
+    assert_eq!(output.stdout.len(), 65_536);
+}
