@@ -4,71 +4,11 @@ mod tool;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
+
 use std::process::Command;
 use std::thread::JoinHandle;
-use tool::{Output, arg, dir, file_in, have, ncat, run, start_command, wait_until};
-
-/// A Postfix of our own: no pipelining without leave, STARTTLS, TLS, and a login.
-struct Postfix {
-    dir: tempfile::TempDir,
-    ports: String,
-}
-
-impl Postfix {
-    /// Starts one; the test that drops it stops it. `None` where there is none.
-    fn start() -> Option<Self> {
-        if !have("postfix") {
-            return None;
-        }
-        let dir = tempfile::Builder::new().prefix("pf").tempdir().unwrap();
-        control("start", dir.path());
-        let ports = std::fs::read_to_string(dir.path().join("ports")).unwrap();
-        Some(Self { dir, ports })
-    }
-
-    fn at(&self, service: &str) -> String {
-        let line =
-            self.ports.lines().find_map(|line| line.strip_prefix(service)?.strip_prefix('='));
-        format!("localhost:{}", line.unwrap().trim())
-    }
-
-    fn certificate(&self) -> PathBuf {
-        self.dir.path().join("cert.pem")
-    }
-
-    /// Waits until a message that contains `text` has been delivered to ann, and gives it.
-    fn delivered(&self, text: &str) -> String {
-        let mut found = None;
-        wait_until(&format!("a message with {text:?}"), || {
-            found =
-                messages(&self.dir.path().join("mail/ann")).into_iter().find(|m| m.contains(text));
-            found.is_some()
-        });
-        found.unwrap()
-    }
-}
-
-impl Drop for Postfix {
-    fn drop(&mut self) {
-        control("stop", self.dir.path());
-    }
-}
-
-fn control(what: &str, dir: &Path) {
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/peers/postfix.sh");
-    let output = Command::new(script).args([what, arg(dir)]).output().unwrap();
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{what}: {said}\n{}", String::from_utf8_lossy(&output.stdout));
-}
-
-fn messages(maildir: &Path) -> Vec<String> {
-    let files = |name: &str| std::fs::read_dir(maildir.join(name)).into_iter().flatten().flatten();
-    let all = files("new").chain(files("cur"));
-    all.filter_map(|entry| std::fs::read(entry.path()).ok())
-        .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
-        .collect()
-}
+use tool::postfix::Postfix;
+use tool::{Output, arg, dir, file_in, ncat, run, start_command};
 
 /// The lesson of the course, with a mark to find it by. A space behind the colon, as people type.
 fn lesson(mark: &str) -> String {

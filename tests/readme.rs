@@ -12,11 +12,11 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::fs::symlink;
 use std::os::unix::net::UnixListener;
 use std::os::unix::process::CommandExt;
-use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use tempfile::TempDir;
 use tool::dovecot::{self, Dovecot};
+use tool::postfix::Postfix;
 use tool::{
     DEADLINE, NCAT, Output, Running, dir, file_in, have, ncat, noise, now, pause, same,
     start_command,
@@ -34,6 +34,7 @@ const TESTED: &[&str] = &[
     "record",
     "smtp-lesson",
     "smtp-login",
+    "send",
     "mailbox",
     "unix",
     "exec",
@@ -189,18 +190,15 @@ fn a_lesson_in_smtp_goes_step_by_step_and_is_explained() {
 
 #[test]
 fn a_message_is_sent_after_starttls_and_a_login() {
-    if !["postfix", "dovecot", "openssl", "setpriv"].into_iter().all(have) || !are_root() {
-        return;
-    }
-    let postfix = Postfix::start();
+    let Some(postfix) = Postfix::start() else { return };
     let mut recipe = recipe("smtp-login");
-    let certificate = postfix.dir.path().join("cert.pem");
+    let certificate = postfix.certificate();
     recipe.put(
         "submission://ann@mail.example",
         &format!(
-            "--ssl-trustfile {} submission://ann@localhost:{}",
+            "--ssl-trustfile {} submission://ann@{}",
             certificate.display(),
-            postfix.port("submission")
+            postfix.at("submission")
         ),
     );
     recipe.put("ann@example.org", "ann@example.test");
@@ -315,6 +313,19 @@ fn curl_and_ncat_go_through_the_proxy() {
     let output = proxy.finish().expect_code(143).expect_stdout("");
     // Both went through it.
     assert_eq!(output.stderr.matches(" asks for localhost:").count(), 2, "{}", output.stderr);
+}
+
+#[test]
+fn a_message_is_sent_in_one_line() {
+    let Some(postfix) = Postfix::start() else { return };
+    let mut recipe = recipe("send");
+    file_in(&recipe.dir, "menu.pdf", "%PDF-1.4 a menu\n");
+    recipe.put("mail.example", &postfix.at("plain"));
+    recipe.put("bob@example.org", "bob@example.test");
+    let output = recipe.run().expect_code(0).expect_stdout("");
+    assert_eq!(output.stderr, "");
+    let got = String::from_utf8(postfix.delivered_to("bob", "Subject: Lunch")).unwrap();
+    assert!(got.contains("See you at noon.") && got.contains("application/pdf"), "{got}");
 }
 
 #[test]
@@ -570,50 +581,4 @@ fn speaks_early(caller: &TcpStream, reader: &BufReader<TcpStream>) -> bool {
     let more = !reader.buffer().is_empty() || caller.peek(&mut [0; 1]).is_ok();
     caller.set_nonblocking(false).unwrap();
     more
-}
-
-/// Postfix needs root. Where `CI` is set we have to be: a skipped test proves nothing.
-#[allow(clippy::print_stderr)]
-fn are_root() -> bool {
-    let root = rustix::process::geteuid().is_root();
-    assert!(root || std::env::var_os("CI").is_none(), "postfix needs root");
-    if !root {
-        eprintln!("skipped: postfix needs root");
-    }
-    root
-}
-
-/// A real mail server, ended when this goes.
-struct Postfix {
-    dir: TempDir,
-}
-
-impl Postfix {
-    #[track_caller]
-    fn start() -> Self {
-        let postfix = Self { dir: dir() };
-        Self::script("start", postfix.dir.path()).expect_code(0);
-        postfix
-    }
-
-    fn script(verb: &str, dir: &Path) -> Output {
-        let mut command = Command::new("tests/peers/postfix.sh");
-        command.arg(verb).arg(dir);
-        start_command(command).finish()
-    }
-
-    /// The port of one of its services.
-    #[track_caller]
-    fn port(&self, service: &str) -> u16 {
-        let ports = std::fs::read_to_string(self.dir.path().join("ports")).unwrap();
-        let port = ports.lines().find_map(|line| line.strip_prefix(service)?.strip_prefix('='));
-        port.and_then(|port| port.parse().ok()).unwrap_or_else(|| panic!("{service}: {ports}"))
-    }
-}
-
-impl Drop for Postfix {
-    fn drop(&mut self) {
-        // In a test that has failed already a second panic would hide the first.
-        let _ = Command::new("tests/peers/postfix.sh").arg("stop").arg(self.dir.path()).status();
-    }
 }

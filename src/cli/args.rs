@@ -252,6 +252,48 @@ pub(super) struct Args {
     /// Log in by one of these mechanisms [the strongest for a password]
     #[arg(long, value_name = "LIST", allow_hyphen_values = true, help_heading = MAIL)]
     pub(super) auth_mech: Option<String>,
+    /// With --smtp: send a message to these, instead of a session; repeatable
+    #[arg(long, value_name = "ADDRESS", allow_hyphen_values = true, help_heading = MAIL)]
+    pub(super) to: Vec<String>,
+    /// The sender, "Name <address>" or an address; empty for none [the user of --auth]
+    #[arg(long, value_name = "ADDRESS", allow_hyphen_values = true, help_heading = MAIL)]
+    pub(super) from: Option<String>,
+    /// More recipients
+    #[arg(long, value_name = "ADDRESS", allow_hyphen_values = true, help_heading = MAIL)]
+    pub(super) cc: Vec<String>,
+    /// Recipients that the header does not name
+    #[arg(long, value_name = "ADDRESS", allow_hyphen_values = true, help_heading = MAIL)]
+    pub(super) bcc: Vec<String>,
+    /// The subject
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true, help_heading = MAIL)]
+    pub(super) subject: Option<String>,
+    /// One more header field; repeatable
+    #[arg(long, value_name = "NAME: VALUE", allow_hyphen_values = true, help_heading = MAIL)]
+    pub(super) header: Vec<String>,
+    /// The text [standard input: a text, or a whole message]
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true, help_heading = MAIL)]
+    pub(super) body: Option<String>,
+    /// The text once more, as HTML
+    #[arg(long, value_name = "FILE", allow_hyphen_values = true, help_heading = MAIL)]
+    pub(super) html: Option<PathBuf>,
+    /// A file that goes with the message; repeatable
+    #[arg(long, value_name = "FILE[;type=TYPE]", allow_hyphen_values = true, help_heading = MAIL)]
+    pub(super) attach: Vec<String>,
+    /// Stop after CONNECT, EHLO, STARTTLS, AUTH, MAIL, RCPT or DATA [DATA]
+    #[arg(long, value_name = "STAGE", allow_hyphen_values = true, help_heading = MAIL)]
+    pub(super) quit_after: Option<String>,
+    /// Speak LMTP instead of SMTP: port 24
+    #[arg(long, help_heading = MAIL)]
+    pub(super) lmtp: bool,
+    /// Ask for reports: never, or of success, failure and delay
+    #[arg(long, value_name = "WHEN", allow_hyphen_values = true, help_heading = MAIL)]
+    pub(super) dsn_notify: Option<String>,
+    /// What reports have of the message: full or hdrs
+    #[arg(long, value_name = "WHAT", allow_hyphen_values = true, help_heading = MAIL)]
+    pub(super) dsn_ret: Option<String>,
+    /// What reports are to be known by
+    #[arg(long, value_name = "ID", allow_hyphen_values = true, help_heading = MAIL)]
+    pub(super) dsn_envid: Option<String>,
     /// The name for our own EHLO [the host's name]
     #[arg(long, value_name = "NAME", allow_hyphen_values = true, help_heading = MAIL)]
     pub(super) helo: Option<String>,

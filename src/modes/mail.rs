@@ -1,6 +1,7 @@
 //! A helped mail session: the machine keeps the order of things, the person does the talking.
 
 use super::secure::{ReadyTls, show_info};
+use super::send::{Letter, Written};
 use super::talk::{self, Scene};
 use super::tlsinfo::Format;
 use crate::engine::dialogue::{Dialogue, Outcome};
@@ -13,6 +14,7 @@ use crate::net::endpoint::{Endpoint, Io};
 use crate::proto::content::Style;
 use crate::proto::sasl::{self, Credentials, Mechanism, Secret};
 use crate::proto::session::{self, Answer, Event, Pace, Session, Worst};
+use crate::proto::smtp::send::{Order, Reports, Sender, Stage};
 use crate::proto::{imap, pop3, smtp};
 use crate::report::Report;
 use crate::sys::terminal::ask_secret;
@@ -74,15 +76,32 @@ pub struct Config {
     pub explain: bool,
     /// Replies do not decide the exit status (`--exit-zero`).
     pub exit_zero: bool,
+    /// Nobody types: a message is sent.
+    pub sending: Option<Sending>,
     /// No helped session: upgrade, then carry bytes (`--starttls=smtp` without `--smtp`).
     pub upgrade_only: bool,
 }
 
+/// A message that is to be sent.
+#[derive(Debug, Clone)]
+pub struct Sending {
+    /// What is in it.
+    pub letter: Letter,
+    /// Where to stop.
+    pub stop: Stage,
+    /// LMTP instead of SMTP.
+    pub lmtp: bool,
+    /// Reports about what becomes of it.
+    pub reports: Reports,
+    /// It is written; see [`Config::prepare`].
+    pub written: Option<Written>,
+}
+
 impl Config {
-    /// Asks for what only the person knows, before anybody is called.
+    /// Asks for what only the person knows and writes what is to be sent, before anybody is called.
     ///
     /// # Errors
-    /// Nobody is there to be asked, or does not answer.
+    /// Nobody is there to be asked, or does not answer; the message cannot be written.
     pub fn prepare(mut self) -> Result<Self, Error> {
         if let Some(login) = &mut self.login
             && let Password::Ask = login.password
@@ -97,6 +116,11 @@ impl Config {
                     .hint("put it into NCAT_AUTH, or into a file for --auth-file")
             })?;
             login.password = Password::Known(Secret::new(secret));
+        }
+        if let Some(sending) = &mut self.sending
+            && sending.stop == Stage::Data
+        {
+            sending.written = Some(sending.letter.write()?);
         }
         Ok(self)
     }
@@ -137,23 +161,9 @@ pub fn run(scene: Scene<'_>, link: Link, config: Config, tap: Tap) -> Result<Exi
             Protocol::Imap => Box::new(imap::session::Session::new(session_config)),
         }
     };
-    match config.upgrade_only {
-        true => upgrade(scene, link, config, tap, session),
-        false => hold(scene, link, config, tap, session),
+    if config.upgrade_only {
+        return upgrade(scene, link, config, tap, session);
     }
-}
-
-/// Between the person and the server.
-fn hold(
-    scene: Scene<'_>,
-    link: Link,
-    config: Config,
-    tap: Tap,
-    machine: impl FnOnce(session::Config) -> Box<dyn Session>,
-) -> Result<Exit, Error> {
-    let Scene { reactor, session, peer, report, .. } = scene;
-    let local = talk::stdio(&session.manners)?;
-    let typed = local.is_typed();
     let login = config.login.as_ref().and_then(|login| match &login.password {
         Password::Known(password) => Some(sasl::Login {
             credentials: Credentials { user: login.user.clone(), password: password.clone() },
@@ -165,21 +175,74 @@ fn hold(
         Password::Ask => None,
     });
     // A password crosses no open line, but for the one that leads nowhere.
-    let must_upgrade = login.is_some() && !link.secure && !link.loopback;
-    let machine = machine(session::Config {
+    let must_upgrade = config.starttls || login.is_some() && !link.secure && !link.loopback;
+    if let Some(sending) = &config.sending {
+        let machine = Box::new(Sender::new(order(&config, sending, login, must_upgrade, &link)));
+        let local = match &sending.written {
+            Some(Written { goes_on: true, .. }) => talk::stdio(&scene.session.manners)?,
+            Some(_) | None => Endpoint::new(Io::Pair { rx: None, tx: None }),
+        };
+        return hold(scene, link, &config, tap, local, machine);
+    }
+    let local = talk::stdio(&scene.session.manners)?;
+    let pace = if local.is_typed() { Pace::Typed } else { Pace::LockStep };
+    let machine = session(session::Config {
         helo: config.helo.clone(),
-        starttls: config.starttls || must_upgrade,
+        starttls: must_upgrade,
         secure: link.secure,
         login,
-        pace: config.pace.unwrap_or(if typed { Pace::Typed } else { Pace::LockStep }),
+        pace: config.pace.unwrap_or(pace),
         content: config.content,
         setup_only: false,
     });
-    if config.verify && !link.secure && !config.starttls && !must_upgrade {
-        report.warning(format_args!(
+    if config.verify && !link.secure && !must_upgrade {
+        scene.report.warning(format_args!(
             "nothing is verified before TLS begins: type STARTTLS, or use --starttls"
         ));
     }
+    hold(scene, link, &config, tap, local, machine)
+}
+
+/// What the machine that sends is told.
+fn order(
+    config: &Config,
+    sending: &Sending,
+    login: Option<sasl::Login>,
+    must_upgrade: bool,
+    link: &Link,
+) -> Order {
+    let written = sending.written.as_ref();
+    let head = written.map(|written| written.head.clone()).unwrap_or_default();
+    Order {
+        helo: config.helo.clone(),
+        from: sending.letter.from.as_ref().map_or_else(String::new, |from| from.address.clone()),
+        to: sending.letter.recipients(),
+        size: written.and_then(|written| written.size),
+        is_ascii: written.is_none_or(|written| !written.goes_on && head.is_ascii()),
+        head,
+        raw: config.content.raw,
+        must_upgrade,
+        // To this machine nothing need be hidden from anybody on the way.
+        stay_plain: link.loopback && !must_upgrade && sending.stop != Stage::StartTls,
+        secure: link.secure,
+        login,
+        lmtp: sending.lmtp,
+        stop: sending.stop,
+        reports: sending.reports.clone(),
+    }
+}
+
+/// Between this end and the server.
+fn hold(
+    scene: Scene<'_>,
+    link: Link,
+    config: &Config,
+    tap: Tap,
+    local: Endpoint,
+    machine: Box<dyn Session>,
+) -> Result<Exit, Error> {
+    let Scene { reactor, session, peer, report, .. } = scene;
+    let typed = config.sending.is_none() && local.is_typed();
     let start = reactor.now();
     let veil = session.safe_output.veil(&local);
     let helped = Helped::new(link, config.protocol, peer.name, report, |server| {
@@ -314,6 +377,19 @@ impl<'a> Helped<'a> {
                 self.name,
                 quoted(&line)
             )),
+            Event::NotFor(address, line) => self.report.answer(format_args!(
+                "ncat: {} refused the recipient {}: {}",
+                self.name,
+                quoted(address.as_bytes()),
+                quoted(&line)
+            )),
+            Event::Taken(reply) => self.report.story(format_args!(
+                "{} has taken the message: {} {}",
+                self.name,
+                reply.code,
+                quoted(reply.last())
+            )),
+            Event::Remark(text) => self.report.warning(format_args!("{text}")),
             Event::LoginNote(text) => {
                 self.report.answer(format_args!(
                     "{} says of the login: {}",

@@ -11,6 +11,7 @@ pub mod mail;
 mod open;
 pub mod proxy;
 pub mod secure;
+pub mod send;
 mod serve;
 pub mod talk;
 pub mod tlsinfo;

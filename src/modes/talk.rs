@@ -382,6 +382,10 @@ fn protocol_error(e: &ProtocolError, name: &str) -> Error {
         ProtocolError::Cut { waiting_for } => {
             Error::network(format!("{name} hung up before {waiting_for}"))
         }
+        ProtocolError::InDoubt => Error::refused(
+            Exit::LATER,
+            format!("{name} hung up after the message: it is unknown whether it took it"),
+        ),
         ProtocolError::Unfinished { what } => {
             Error::machine(format!("the input ended in the middle of {what}"))
         }

@@ -172,6 +172,8 @@ pub enum ProtocolError {
         /// What we were waiting for.
         waiting_for: &'static str,
     },
+    /// The peer hung up when it had the whole message, and had not said what becomes of it.
+    InDoubt,
     /// Our own input ended in the middle of something.
     Unfinished {
         /// What was not finished.
@@ -194,6 +196,9 @@ impl fmt::Display for ProtocolError {
             Self::Distrusted { why } => write!(f, "the login was called off: {why}"),
             Self::Missing { what } => write!(f, "the server does not offer {what}"),
             Self::Cut { waiting_for } => write!(f, "the server hung up before {waiting_for}"),
+            Self::InDoubt => {
+                f.write_str("the server hung up behind the message: nobody knows if it took it")
+            }
             Self::Unfinished { what } => write!(f, "the input ended in the middle of {what}"),
         }
     }

@@ -91,6 +91,12 @@ pub enum Event {
     Ready,
     /// The server said something that nobody had asked for: its line, raw.
     Unasked(Vec<u8>),
+    /// This recipient is refused: the reply's line, raw.
+    NotFor(String, Vec<u8>),
+    /// The message has been taken.
+    Taken(Reply),
+    /// Something that a person should know.
+    Remark(&'static str),
     /// Why the server is about to refuse the login, in its own words: raw.
     LoginNote(Vec<u8>),
 }

@@ -8,6 +8,7 @@
 use super::content::Style;
 use super::sasl::{Credentials, Login, Mechanism, Secret};
 use super::session::{Config, Event, Pace, Session, Worst};
+use super::smtp::send::{Order, Reports, Sender, Stage};
 use super::{Input, Machine, Output, Ports, ProtocolError, Step, imap, pop3, smtp};
 
 struct Player {
@@ -66,10 +67,11 @@ impl Player {
     fn settle(&mut self) {
         let mut peer_seen = 0;
         while self.end.is_none() {
-            let tls_before = self.tls;
+            let (tls_before, said_before) = (self.tls, self.said.len());
             let (step, from_peer, from_user) = self.step(peer_seen);
             peer_seen -= from_peer;
-            if self.tls != tls_before || step != Step::Wait || from_peer + from_user > 0 {
+            let moved = from_peer + from_user > 0 || self.said.len() > said_before;
+            if self.tls != tls_before || step != Step::Wait || moved {
                 if self.tls && !tls_before {
                     return;
                 }
@@ -127,7 +129,53 @@ fn config(options: &str) -> Config {
     config
 }
 
-fn session(protocol: &str, config: Config) -> Box<dyn Session> {
+/// A message from `a@x`, of which the person's side says everything.
+fn order(options: &str) -> Order {
+    let mut order = Order {
+        helo: "client.test".into(),
+        from: "a@x".into(),
+        to: Vec::new(),
+        head: Vec::new(),
+        size: None,
+        is_ascii: true,
+        raw: false,
+        must_upgrade: false,
+        stay_plain: false,
+        secure: false,
+        login: None,
+        lmtp: false,
+        stop: Stage::Data,
+        reports: Reports::default(),
+    };
+    for option in options.split_whitespace() {
+        match option.split_once('=').unwrap_or((option, "")) {
+            ("to", address) => order.to.push(address.into()),
+            ("from", address) => order.from = address.into(),
+            ("head", text) => order.head = text.replace("\\n", "\n").into_bytes(),
+            ("size", n) => order.size = n.parse().ok(),
+            ("notify", when) => order.reports.notify = Some(when.into()),
+            ("envid", id) => order.reports.envid = Some(id.into()),
+            ("starttls", _) => order.must_upgrade = true,
+            ("plain", _) => order.stay_plain = true,
+            ("secure", _) => order.secure = true,
+            ("8bit", _) => order.is_ascii = false,
+            ("lmtp", _) => order.lmtp = true,
+            ("stop", "mail") => order.stop = Stage::Mail,
+            ("stop", "rcpt") => order.stop = Stage::Rcpt,
+            ("stop", "connect") => order.stop = Stage::Connect,
+            ("stop", "ehlo") => order.stop = Stage::Hello,
+            ("auth", _) => order.login = config(option).login,
+            other => panic!("{other:?}"),
+        }
+    }
+    order
+}
+
+fn session(protocol: &str, options: &str) -> Box<dyn Session> {
+    if protocol == "send" {
+        return Box::new(Sender::new(order(options)));
+    }
+    let config = config(options);
     match protocol {
         "smtp" => Box::new(smtp::session::Session::new(config)),
         "pop3" => Box::new(pop3::session::Session::new(config)),
@@ -145,7 +193,7 @@ fn play(name: &str, transcript: &str, chunk: usize) {
     let user: String = of("U:").map(|line| format!("{line}\n")).collect();
     let (protocol, _) = name.split_once('-').unwrap();
     let mut player = Player {
-        machine: session(protocol, config(&of("O:").collect::<String>())),
+        machine: session(protocol, &of("O:").collect::<Vec<_>>().join(" ")),
         chunk,
         peer: Vec::new(),
         peer_eof: false,
@@ -304,12 +352,35 @@ transcripts! {
     bye_in_the_greeting_refuses => "imap-greeting-bye",
     a_literal_of_the_servers_that_lies => "imap-cut-in-literal",
     what_is_no_imap_is_shown => "imap-no-imap",
+    a_message_goes_line_by_line => "send-plain",
+    a_message_goes_in_groups => "send-grouped",
+    a_message_goes_in_pieces => "send-pieces",
+    pieces_wait_where_nothing_else_is_offered => "send-pieces-lock-step",
+    helo_is_said_where_ehlo_is_not_known => "send-helo",
+    tls_is_used_where_it_is_offered => "send-opportunistic",
+    tls_that_has_to_be_has_to_be_offered => "send-starttls-missing",
+    a_login_comes_before_the_message => "send-login",
+    some_recipients_are_refused => "send-some-refused",
+    all_recipients_are_refused => "send-all-refused",
+    a_refused_sender_ends_it => "send-sender-refused",
+    a_refused_sender_ends_a_group => "send-sender-refused-grouped",
+    a_refused_message_says_so => "send-refused",
+    a_refused_piece_ends_it => "send-piece-refused",
+    a_hang_up_behind_the_message_leaves_it_open => "send-in-doubt",
+    a_message_that_is_too_long_is_not_begun => "send-too-long",
+    an_address_beyond_ascii_needs_smtputf8 => "send-utf8",
+    what_a_server_offers_is_used => "send-parameters",
+    dots_and_line_ends_are_made_right => "send-dots",
+    lmtp_answers_for_each => "send-lmtp",
+    one_may_stop_half_way => "send-stop",
+    a_421_ends_a_message_too => "send-421",
+    a_greeting_may_refuse_a_message => "send-greeting-refuses",
 }
 
 #[test]
 fn a_line_without_end_is_cut_off() {
     for length in [5000, 70_000] {
-        let mut machine = session("smtp", config(""));
+        let mut machine = session("smtp", "");
         let flood = vec![b'2'; length];
         let (mut said, mut shown) = (Vec::new(), Vec::new());
         let (mut a, mut b) = (false, false);
@@ -326,7 +397,7 @@ fn a_line_without_end_is_cut_off() {
 
 #[test]
 fn a_reply_too_many_is_told() {
-    let mut machine = session("smtp", config(""));
+    let mut machine = session("smtp", "");
     let (mut said, mut shown, mut a, mut b) = (Vec::new(), Vec::new(), false, false);
     let mut peer = &b"220 hi\r\n250 nobody asked\r\n"[..];
     let mut unasked = 0;
@@ -354,7 +425,7 @@ fn a_reply_too_many_is_told() {
 
 #[test]
 fn a_command_without_end_is_refused() {
-    let mut machine = session("smtp", config(""));
+    let mut machine = session("smtp", "");
     let (mut said, mut shown) = (Vec::new(), Vec::new());
     let (mut a, mut b) = (false, false);
     let flood = vec![b'x'; 40_000];
@@ -377,7 +448,7 @@ fn a_command_without_end_is_refused() {
 #[test]
 fn a_password_is_never_told() {
     let mut player = Player {
-        machine: session("smtp", config("secure auth=ann:secret")),
+        machine: session("smtp", "secure auth=ann:secret"),
         chunk: 100,
         peer: b"220 hi\r\n250-hi\r\n250 AUTH PLAIN\r\n".to_vec(),
         peer_eof: false,

@@ -3,6 +3,7 @@
 #![allow(dead_code, unreachable_pub)] // each test file uses its own part
 
 pub mod dovecot;
+pub mod postfix;
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};

@@ -82,6 +82,7 @@ pub(super) fn config(
     let default_port = match (place.scheme, helper.map(ports)) {
         (Some(Scheme::Submission), _) => 587,
         (_, Some((_, port))) if secure => port,
+        (_, Some((25, _))) if args.lmtp => 24,
         (_, Some((port, _))) => port,
         (_, None) => DEFAULT_PORT,
     };
@@ -103,7 +104,7 @@ pub(super) fn config(
         let name = args.ssl_servername.clone();
         let name = name.or_else(|| host.map(|host| host.without_zone().to_owned()));
         Some(secure::TlsClient {
-            trust: trust(args, login.is_some() && !is_here)?,
+            trust: trust(args, (login.is_some() || is_sending(args)) && !is_here)?,
             parameters: parameters(args, environment)?,
             name: name.unwrap_or_else(|| "localhost".to_owned()),
             datagrams: args.udp,
@@ -200,4 +201,9 @@ fn only_with_listen(args: &Args) -> Result<(), Error> {
         }
     }
     Ok(())
+}
+
+/// Is something of value handed over, so that it has to be clear to whom?
+fn is_sending(args: &Args) -> bool {
+    !(args.to.is_empty() && args.cc.is_empty() && args.bcc.is_empty())
 }

@@ -1,6 +1,7 @@
 //! The options of a helped mail session, and whose password it is.
 
 use super::place::{quoted, usage};
+use super::send::sending;
 use crate::cli::args::Args;
 use crate::cli::{Environment, text};
 use crate::error::{Error, words};
@@ -171,11 +172,27 @@ pub(super) fn mail_config(
     if helo.is_empty() || helo.chars().any(|c| c.is_control() || c.is_whitespace()) {
         return Err(usage(format!("--helo takes a host name, not {}", quoted(&helo))));
     }
+    let user = login.as_ref().map(|login| login.user.as_str());
+    let sending = sending(args, user, &helo)?;
+    if sending.is_some() {
+        for (given, option) in [
+            (pace.is_some(), "--no-wait or --pipelining"),
+            (args.dot_stuff, "--dot-stuff"),
+            (args.explain, "--explain"),
+        ] {
+            if given {
+                return Err(usage(format!(
+                    "{option} and --to do not go together: it is about a session that is typed"
+                )));
+            }
+        }
+    }
     if protocol != Protocol::Smtp {
         for (given, option) in [
             (args.helo.is_some(), "--helo"),
             (args.pipelining, "--pipelining"),
             (args.dot_stuff, "--dot-stuff"),
+            (sending.is_some(), "a message"),
         ] {
             if given {
                 let helper = name(protocol);
@@ -196,6 +213,7 @@ pub(super) fn mail_config(
         content: Style { dot_stuff: args.dot_stuff, raw: args.raw },
         explain: args.explain || report.is_telling() && stderr().is_terminal(),
         exit_zero: args.exit_zero,
+        sending,
         upgrade_only: false,
     })
 }
@@ -222,6 +240,20 @@ pub(super) fn only_with_helper(args: &Args, helper: Option<Protocol>) -> Result<
         (args.dot_stuff, "--dot-stuff"),
         (args.raw, "--raw"),
         (args.exit_zero, "--exit-zero"),
+        (!args.to.is_empty(), "--to"),
+        (args.from.is_some(), "--from"),
+        (!args.cc.is_empty(), "--cc"),
+        (!args.bcc.is_empty(), "--bcc"),
+        (args.subject.is_some(), "--subject"),
+        (!args.header.is_empty(), "--header"),
+        (args.body.is_some(), "--body"),
+        (args.html.is_some(), "--html"),
+        (!args.attach.is_empty(), "--attach"),
+        (args.quit_after.is_some(), "--quit-after"),
+        (args.lmtp, "--lmtp"),
+        (args.dsn_notify.is_some(), "--dsn-notify"),
+        (args.dsn_ret.is_some(), "--dsn-ret"),
+        (args.dsn_envid.is_some(), "--dsn-envid"),
     ] {
         if given {
             return Err(usage(format!(

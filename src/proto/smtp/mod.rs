@@ -1,6 +1,8 @@
 //! SMTP (RFC 5321), as far as a helped session needs it.
 
+pub mod send;
 pub mod session;
+pub mod stuff;
 
 use super::reply::Reply;
 
@@ -101,6 +103,16 @@ pub struct Offers {
     pub pipelining: bool,
     /// The mechanisms of AUTH.
     pub auth: Vec<String>,
+    /// SIZE (RFC 1870): the longest message in octets, 0 where that is not said.
+    pub size: Option<u64>,
+    /// 8BITMIME (RFC 6152).
+    pub eight_bit: bool,
+    /// SMTPUTF8 (RFC 6531).
+    pub smtputf8: bool,
+    /// CHUNKING (RFC 3030).
+    pub chunking: bool,
+    /// DSN (RFC 3461).
+    pub dsn: bool,
 }
 
 impl Offers {
@@ -114,6 +126,11 @@ impl Offers {
             match words.next().unwrap_or_default().to_ascii_uppercase().as_str() {
                 "STARTTLS" => offers.starttls = true,
                 "PIPELINING" => offers.pipelining = true,
+                "SIZE" => offers.size = Some(words.next().map_or(0, |n| n.parse().unwrap_or(0))),
+                "8BITMIME" => offers.eight_bit = true,
+                "SMTPUTF8" => offers.smtputf8 = true,
+                "CHUNKING" => offers.chunking = true,
+                "DSN" => offers.dsn = true,
                 "AUTH" => offers.auth.extend(words.map(str::to_ascii_uppercase)),
                 _ => {}
             }
@@ -149,6 +166,7 @@ mod tests {
             Reply { code: 250, lines: lines.iter().map(|l| l.as_bytes().to_vec()).collect() };
         let offers = Offers::read(&reply);
         let auth = vec!["LOGIN".to_owned(), "PLAIN".to_owned()];
-        assert_eq!(offers, Offers { starttls: false, pipelining: true, auth });
+        let expected = Offers { pipelining: true, auth, size: Some(100), ..Offers::default() };
+        assert_eq!(offers, expected);
     }
 }

@@ -1,0 +1,327 @@
+//! Sending a message without typing: with a real Postfix, beside swaks and curl, and to servers
+//! that misbehave.
+
+mod tool;
+
+use std::fs::{File, Permissions};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixListener;
+use std::process::Command;
+use std::thread::JoinHandle;
+use tool::postfix::Postfix;
+use tool::{NCAT, Output, arg, dir, file_in, have, noise, run, run_other, same, spawn};
+
+const TO_ANN: [&str; 4] = ["--from", "me@example.net", "--to", "ann@example.test"];
+
+/// Fields that a server would add.
+const FIELDS: &str = "From: me@example.net\nTo: ann@example.test\nMessage-ID: <1@example.net>\n\
+    Date: Tue, 24 Nov 2026 12:00:00 +0000\n";
+
+/// What a mailbox holds behind the fields that the way there has put before it.
+fn sent(message: &[u8]) -> &[u8] {
+    let at = memchr::memmem::find(message, b"\nSubject: ").expect("a subject");
+    &message[at + 1..]
+}
+
+#[test]
+fn a_text_and_a_whole_message_arrive_over_every_kind_of_connection() {
+    let Some(postfix) = Postfix::start() else { return };
+    let trust = postfix.certificate();
+    let trusted = ["--smtp", "--ssl-trustfile", arg(&trust)];
+    for (service, tls) in [("plain", &[][..]), ("starttls", &["--starttls"]), ("smtps", &["--ssl"])]
+    {
+        let place = postfix.at(service);
+        let common = [&trusted[..], tls, &TO_ANN, &[&place]].concat();
+        // A text: dots, a line without end, and what is beyond ASCII.
+        let mark = format!("text by {service}");
+        let text = format!("Grüezi {mark}\n.\n..\nFrom me\n\nno end");
+        let args = [&common[..], &["--subject", "Ä subject"]].concat();
+        run(&args, text.clone()).expect_code(0).expect_stdout("").expect_stderr("");
+        let got = postfix.delivered(&mark);
+        assert!(got.contains("To: <ann@example.test>") && got.contains("Date: "), "{got}");
+        assert!(got.contains("Subject: =?utf-8?"), "{got}");
+        // A whole message goes as it is.
+        let mark = format!("whole by {service}");
+        let whole = format!("Subject: {mark}\n{FIELDS}X-Odd:  two\n\n.dot\n..\n\n.\nlast");
+        run(&common, whole.clone()).expect_code(0).expect_stdout("").expect_stderr("");
+        let got = postfix.delivered_to("ann", &mark);
+        same(sent(&got), format!("{whole}\n").as_bytes());
+    }
+}
+
+#[test]
+fn submission_wants_a_login_and_gets_one() {
+    let Some(postfix) = Postfix::start() else { return };
+    let trust = postfix.certificate();
+    let place = format!("submission://{}", postfix.at("submission"));
+    let args = ["--ssl-trustfile", arg(&trust), "--from", "ann@example.test", "--to"];
+    let args = [&args[..], &["bob@example.test", "--body", "by submission", &place]].concat();
+    let dir = dir();
+    let password = |text: &str| {
+        let file = file_in(&dir, text, text);
+        std::fs::set_permissions(&file, Permissions::from_mode(0o600)).unwrap();
+        let file = arg(&file).to_owned();
+        move |args: &[&str]| run(&[args, &["--auth", "ann", "--auth-file", &file]].concat(), "")
+    };
+    password("secret")(&args).expect_code(0).expect_stdout("").expect_stderr("");
+    postfix.delivered_to("bob", "by submission");
+    // Without the login, and with a wrong one.
+    run(&args, "").expect_code(69).expect_stderr("refused the sender: 530 5.7.0");
+    password("wrong")(&args).expect_code(77).expect_stderr("refused the login: 535 5.7.8");
+}
+
+#[test]
+fn each_recipient_has_a_result_of_its_own() {
+    let Some(postfix) = Postfix::start() else { return };
+    let place = postfix.at("plain");
+    let from = ["--smtp", "--from", "", "--body", "to some", &place];
+    let to = ["--to", "ann@example.test,nobody@example.test", "--bcc", "bob@example.test"];
+    let output = run(&[&from[..], &to].concat(), "").expect_code(69);
+    let output = output.expect_stderr("refused the recipient nobody@example.test: 550 5.1.1");
+    assert_eq!(output.stderr.lines().count(), 1, "{}", output.stderr);
+    let got = postfix.delivered("to some");
+    assert!(got.contains("Return-Path: <>") || got.contains("From MAILER-DAEMON"), "{got}");
+    assert!(got.contains("nobody@example.test") && !got.contains("bob@"), "{got}");
+    postfix.delivered_to("bob", "to some");
+    let to = ["--to", "x@example.org", "--to", "y@example.org"];
+    let output = run(&[&from[..], &to].concat(), "").expect_code(69);
+    assert_eq!(output.stderr.matches("refused the recipient").count(), 2, "{}", output.stderr);
+}
+
+#[test]
+fn parts_arrive_octet_for_octet_and_python_reads_them() {
+    let Some(postfix) = Postfix::start() else { return };
+    let (dir, octets) = (dir(), noise(100_000));
+    let file = file_in(&dir, "übung 1.bin", &octets);
+    let html = file_in(&dir, "x.html", "<p>Grüezi</p>\n");
+    let attach = format!("{};type=application/x-test", arg(&file));
+    let place = postfix.at("plain");
+    let args = ["--smtp", &place, "--subject", "with parts", "--html", arg(&html)];
+    let more = ["--attach", &attach, "--cc", "Bob B. <bob@example.test>"];
+    run(&[&args[..], &TO_ANN, &more].concat(), "Grüezi\n").expect_code(0).expect_stderr("");
+    let message = file_in(&dir, "message", postfix.delivered_to("bob", "with parts"));
+    let script = "import email, sys\nfrom email import policy\n\
+        m = email.message_from_binary_file(open(sys.argv[1], 'rb'), policy=policy.default)\n\
+        print(m['cc'], [p.get_content_type() for p in m.walk()])\n\
+        a, = m.iter_attachments()\n\
+        print(a.get_filename(), m.get_body(('plain',)).get_content().strip(), m.get_body(('html',)).get_content().strip())\n\
+        open(sys.argv[2], 'wb').write(a.get_content())\n";
+    let out = dir.path().join("out");
+    let output = run_other("python3", &["-c", script, arg(&message), arg(&out)], "");
+    output.expect_code(0).expect_stdout(
+        "\"Bob B.\" <bob@example.test> ['multipart/mixed', 'multipart/alternative', \
+         'text/plain', 'text/html', 'application/x-test']\nübung 1.bin Grüezi <p>Grüezi</p>\n",
+    );
+    same(&std::fs::read(out).unwrap(), &octets);
+}
+
+#[test]
+fn the_same_message_arrives_from_swaks_and_from_curl() {
+    let Some(postfix) = Postfix::start() else { return };
+    if !have("swaks") || !have("curl") {
+        return;
+    }
+    let dir = dir();
+    let whole = format!("Subject: the same MARK\n{FIELDS}X-A: b\n\n.\n..x\n\nGrüezi, tab\there\n");
+    let whole = whole.replace('\n', "\r\n");
+    let place = postfix.at("plain");
+    let port = place.rsplit(':').next().unwrap();
+    for (name, program) in [("ncat", NCAT), ("swaks", "swaks"), ("curl", "curl")] {
+        let text = whole.replace("MARK", name);
+        let file = file_in(&dir, name, &text);
+        let url = format!("smtp://{place}");
+        let data = format!("@{}", arg(&file));
+        let args = match name {
+            "ncat" => [&["--smtp", &place][..], &TO_ANN].concat(),
+            "swaks" => {
+                [&["--server", "127.0.0.1", "--port", port, "--data", &data][..], &TO_ANN].concat()
+            }
+            _ => {
+                let from = ["-sS", &url, "--mail-from", "me@example.net", "--mail-rcpt"];
+                [&from[..], &["ann@example.test", "-T", arg(&file)]].concat()
+            }
+        };
+        let input = if name == "ncat" { text } else { String::new() };
+        run_other(program, &args, input).expect_code(0);
+    }
+    let of = |name: &str| {
+        let got = postfix.delivered_to("ann", &format!("the same {name}"));
+        String::from_utf8(sent(&got).to_vec()).unwrap().replace(name, "MARK")
+    };
+    let ours = of("ncat");
+    assert_eq!(ours, whole.replace("\r\n", "\n"));
+    // swaks ends with an empty line of its own.
+    assert_eq!(of("swaks"), format!("{ours}\n"));
+}
+
+#[test]
+fn fifty_megabytes_are_streamed_and_little_is_held() {
+    // Beside the message: a server that counts, for Postfix has a limit of its own.
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let place = listener.local_addr().unwrap().to_string();
+    let dir = dir();
+    let mut whole = b"Subject: long\n\n".to_vec();
+    while whole.len() < 50_000_000 {
+        whole.extend_from_slice(b"Lorem ipsum dolor sit amet, consetetur sadipscing elitr\n");
+    }
+    let lines = whole.iter().filter(|b| **b == b'\n').count();
+    let file = file_in(&dir, "whole", &whole);
+    let server = std::thread::spawn(move || {
+        let (mut peer, _) = listener.accept().unwrap();
+        let mut reader = BufReader::with_capacity(1 << 16, peer.try_clone().unwrap());
+        let mut mail = String::new();
+        for reply in ["220 hi\r\n", "250-hi\r\n250-SIZE\r\n250 X\r\n", "250 a\r\n", "250 b\r\n"] {
+            peer.write_all(reply.as_bytes()).unwrap();
+            reader.read_line(&mut mail).unwrap();
+        }
+        peer.write_all(b"354 go\r\n").unwrap();
+        let (mut octets, mut line) = (0_usize, Vec::new());
+        while line != b".\r\n" {
+            octets += line.len();
+            line.clear();
+            reader.read_until(b'\n', &mut line).unwrap();
+        }
+        peer.write_all(b"250 queued\r\n").unwrap();
+        (mail, octets)
+    });
+    let mut command = Command::new("/usr/bin/env");
+    // A process that is not allowed much cannot hold it.
+    command.args(["sh", "-c", "ulimit -v 400000; exec \"$@\"", "sh", NCAT, "--smtp", &place]);
+    command.args(TO_ANN).stdin(File::open(file).unwrap()).stdout(std::process::Stdio::piped());
+    command.stderr(std::process::Stdio::piped());
+    let running = spawn(command);
+    let (mail, octets) = server.join().unwrap();
+    running.wait().expect_code(0).expect_stderr("");
+    assert!(mail.contains(&format!("SIZE={}", whole.len())), "{mail}");
+    assert_eq!(octets, whole.len() + lines);
+}
+
+/// A server that says one thing after the other, each but the first when it has heard a line, and
+/// then hangs up; what it has heard.
+fn scripted(says: &[&'static str]) -> (String, JoinHandle<String>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let place = listener.local_addr().unwrap().to_string();
+    let says = says.to_vec();
+    let heard = std::thread::spawn(move || {
+        let (peer, _) = listener.accept().unwrap();
+        peer.set_read_timeout(Some(tool::DEADLINE)).unwrap();
+        converse(&peer, &peer, &says)
+    });
+    (place, heard)
+}
+
+fn converse(mut to: impl Write, from: impl Read, says: &[&str]) -> String {
+    let mut from = BufReader::new(from);
+    let mut heard = Vec::new();
+    for (n, words) in says.iter().enumerate() {
+        // Whoever has left says nothing, and hears nothing.
+        if n > 0 {
+            let _ = from.read_until(b'\n', &mut heard);
+        }
+        let _ = to.write_all(words.as_bytes());
+    }
+    String::from_utf8(heard).unwrap()
+}
+
+/// Sends a short message there.
+fn send(place: &str, options: &[&str]) -> Output {
+    let args = [&["--smtp", place, "--body", "x", "-w", "5"][..], &TO_ANN, options].concat();
+    run(&args, "")
+}
+
+#[test]
+fn what_goes_wrong_is_said_in_one_line_with_its_status() {
+    const HI: &str = "220 hi\r\n";
+    const OK: &str = "250 ok\r\n";
+    for (says, options, code, words) in [
+        (&["554 no\r\n"][..], &[][..], 69, "refused the connection: 554"),
+        (&["421 busy\r\n"], &[], 75, "421 busy"),
+        (&["hello\r\n"], &[], 1, "expected an SMTP reply"),
+        (&[""], &[], 1, "hung up before its greeting"),
+        (&[HI, "550 no\r\n", "550 no\r\n"], &[], 69, "refused EHLO"),
+        (&[HI, "250-x\r\n251 y\r\n"], &[], 1, "the same code"),
+        (&[HI, "250 hi\r\n", "450 4.7.1 greylisted\r\n"], &[], 75, "refused the sender: 450"),
+        (&[HI, "250 hi\r\n", OK, "550 5.1.1 no\r\n"], &[], 69, "refused the recipient"),
+        (&[HI, "250 hi\r\n", OK, OK, "451 disk\r\n"], &[], 75, "refused the message: 451 disk"),
+        (&[HI, "250 hi\r\n", OK, OK], &[], 1, "hung up before its reply to DATA"),
+        (&[HI, "250 hi\r\n"], &["--starttls"], 1, "does not offer STARTTLS"),
+        (&[HI, "250-hi\r\n250 SIZE 10\r\n"], &[], 69, "5.3.4 it takes 10 octets at most"),
+        (&[HI, "250 hi\r\n"], &["--dsn-ret", "hdrs"], 1, "does not offer DSN"),
+        (
+            &[HI, "250-hi\r\n250 STARTTLS\r\n", "220 go\r\n250 evil\r\n"],
+            &["--starttls"],
+            1,
+            "before the handshake",
+        ),
+        (&[HI, "250 hi\r\n"], &["--auth", "ann:tanstaaf"], 1, "does not offer a login"),
+    ] {
+        let (place, heard) = scripted(says);
+        let output = send(&place, options).expect_code(code).expect_stderr(words);
+        assert_eq!(output.stdout, b"");
+        assert!(!heard.join().unwrap().contains("tanstaaf"));
+    }
+}
+
+#[test]
+fn a_hang_up_behind_the_message_is_in_doubt() {
+    // The whole message has gone out: the lines of the header, of the text, and the dot.
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let place = listener.local_addr().unwrap().to_string();
+    let server = std::thread::spawn(move || {
+        let (peer, _) = listener.accept().unwrap();
+        let says = ["220 hi\r\n", "250 hi\r\n", "250 ok\r\n", "250 ok\r\n", "354 go\r\n"];
+        converse(&peer, &peer, &says);
+        let lines = BufReader::new(&peer).lines().map(Result::unwrap);
+        assert!(lines.take_while(|line| line != ".").count() > 3);
+    });
+    send(&place, &[]).expect_code(75).expect_stderr("it is unknown whether it took it");
+    server.join().unwrap();
+}
+
+#[test]
+fn one_may_stop_half_way() {
+    for (stage, says) in [("connect", 1), ("ehlo", 2), ("mail", 3), ("rcpt", 4)] {
+        let all = ["220 hi\r\n", "250 hi\r\n", "250 ok\r\n", "250 ok\r\n"];
+        let says = [&all[..says], &["221 bye\r\n"]].concat();
+        let (place, heard) = scripted(&says);
+        let output = send(&place, &["--quit-after", stage]).expect_code(0).expect_stderr("");
+        assert_eq!(output.stdout, b"");
+        assert!(heard.join().unwrap().ends_with("QUIT\r\n"), "{stage}");
+    }
+}
+
+#[test]
+fn lmtp_answers_for_each_recipient_over_a_unix_socket_too() {
+    let dir = dir();
+    let path = dir.path().join("lmtp");
+    let listener = UnixListener::bind(&path).unwrap();
+    let server = std::thread::spawn(move || {
+        let (mut peer, _) = listener.accept().unwrap();
+        let reading = peer.try_clone().unwrap();
+        let says = ["220 hi\r\n", "250 hi\r\n", "250 ok\r\n", "250 ok\r\n", "250 ok\r\n"];
+        let mut heard = converse(&mut peer, &reading, &says);
+        let mut lines = BufReader::new(&reading).lines().map(Result::unwrap);
+        heard += &lines.next().unwrap();
+        peer.write_all(b"354 go\r\n").unwrap();
+        assert!(lines.by_ref().any(|line| line == "."));
+        peer.write_all(b"250 for ann\r\n452 4.2.2 bob is full\r\n").unwrap();
+        assert_eq!(lines.next().unwrap(), "QUIT");
+        heard
+    });
+    let args = ["--smtp", "--lmtp", "-U", arg(&path), "--to", "bob@example.test", "--body", "x"];
+    let output = run(&[&args[..], &TO_ANN].concat(), "").expect_code(75);
+    output.expect_stderr("refused the recipient ann@example.test: 452 4.2.2 bob is full");
+    assert!(server.join().unwrap().starts_with("LHLO "));
+}
+
+#[test]
+fn a_credential_or_a_message_goes_to_nobody_who_is_not_verified() {
+    // The address of a machine that is not this one, which is one of ours all the same.
+    let Some(postfix) = Postfix::start() else { return };
+    let place = postfix.at("starttls");
+    let output = send(&place, &["--starttls", "--ssl-verify"]).expect_code(1);
+    output.expect_stderr("certificate is not accepted");
+    send(&place, &["--starttls", "--ssl-insecure"]).expect_code(0).expect_stderr("");
+}
