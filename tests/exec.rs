@@ -589,6 +589,18 @@ fn how_a_command_ended_is_told_with_v_and_decides_nothing() {
 }
 
 #[test]
+fn every_caller_of_a_command_that_ends_at_once_gets_its_word() {
+    at_once(&[(); 5], |()| {
+        for _ in 0..10 {
+            let server = ncat(&["-v", "-l", "127.0.0.1", "0", "-c", "echo x"]);
+            let heard = rest(call(&server));
+            let output = server.wait().expect_code(0);
+            assert_eq!(heard, "x\n", "{}", output.stderr);
+        }
+    });
+}
+
+#[test]
 fn hundreds_of_quick_callers_leave_nothing_behind() {
     let server = ncat(&["-v", "-l", "-k", "-m", "200", "127.0.0.1", "0", "-c", "true"]);
     assert_eq!(rest(call(&server)), "");

@@ -154,6 +154,10 @@ impl Service {
     fn relayed(&mut self, now: Instant) -> Option<Result<(), Trouble>> {
         // Asked before the pipe is emptied: what it wrote before its end is then in the pipe.
         let dead = self.child.status().is_some();
+        if dead && let Some(pipes) = self.relay.endpoint(LOCAL) {
+            // Its last words may be there although no event has told of them yet.
+            pipes.assume_ready();
+        }
         let driven = self.relay.drive(now);
         self.busy = matches!(driven, Ok(Status::Runnable));
         match driven {

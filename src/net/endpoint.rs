@@ -461,7 +461,7 @@ impl Endpoint {
         Ok(Self::new(Io::Pair { rx, tx: crate::sys::stdio::take_stdout()? }))
     }
 
-    /// Without a loop: try again, and let `WouldBlock` correct us.
+    /// No event has told, and yet: try again, and let `WouldBlock` correct us.
     pub fn assume_ready(&mut self) {
         self.ready = Ready { rx: true, tx: true };
     }
