@@ -9,7 +9,7 @@ use std::process::Command;
 use std::time::Duration;
 use tempfile::TempDir;
 use tool::{
-    DEADLINE, NCAT, Running, arg, dir, file_in, ncat, noise, same, start_command, wait_until,
+    DEADLINE, NCAT, Running, arg, dir, file_in, ncat, noise, now, same, start_command, wait_until,
 };
 
 /// What carries the bytes.
@@ -388,6 +388,33 @@ fn a_signal_ends_the_command_of_one_who_has_called() {
     calling.signal("TERM");
     calling.wait().expect_code(143);
     wait_until("the stubborn one is gone", || !runs(&id));
+}
+
+#[test]
+fn a_lost_peer_is_noticed_although_its_command_reads_nothing() {
+    // What it had said waited for ever for a command that does not read, and the command, too.
+    let rows = [
+        (&["-l"][..], "sleep 600"),
+        (&["-l"], "yes"),
+        (&["-l", "-k"], "sleep 600"),
+        (&["-l", "-C"], "sleep 600"),
+    ];
+    at_once(&rows, |(options, program)| {
+        let command = format!("echo $$; exec {program}");
+        let server = ncat(&[&["-v", "127.0.0.1", "0", "-c", &command], *options].concat());
+        let (mut caller, id) = caller_of(&server);
+        caller.set_nonblocking(true).unwrap();
+        let mut last = now();
+        wait_until("it to take no more", || {
+            if caller.write(&[b'x'; 65_536]).is_ok() {
+                last = now();
+            }
+            last.elapsed() > Duration::from_millis(200)
+        });
+        socket2::SockRef::from(&caller).set_linger(Some(Duration::ZERO)).unwrap();
+        drop(caller);
+        wait_until("the command is gone", || !runs(&id));
+    });
 }
 
 #[test]

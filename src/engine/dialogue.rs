@@ -116,6 +116,11 @@ impl<M: Machine> Dialogue<M> {
         self.up_silent
     }
 
+    /// Has the peer's connection failed, though what it said is not delivered yet?
+    pub fn has_lost_peer(&self) -> bool {
+        matches!(self.trouble, Some(Trouble::Peer(_)))
+    }
+
     /// Something of the peer's that did not come through its endpoint goes first. What does not
     /// fit is lost, as datagrams are.
     pub fn hear(&mut self, bytes: &[u8]) {

@@ -103,6 +103,11 @@ impl Relay {
         self.up_silent
     }
 
+    /// Has the peer's connection failed, though what it said is not delivered yet?
+    pub fn has_lost_peer(&self) -> bool {
+        matches!(self.trouble, Some(Trouble::Peer(_)))
+    }
+
     /// Did the last drive end because the budget ran out?
     pub fn is_busy(&self) -> bool {
         self.busy

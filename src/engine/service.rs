@@ -20,13 +20,17 @@ use std::time::{Duration, Instant};
 /// The side on which a child's end is told.
 const CHILD: usize = 2;
 
-/// What a command gets between being asked to end and being made to.
+/// What a command gets to take what a lost peer has said, and between being asked to end and
+/// being made to.
 const GRACE: Duration = Duration::from_secs(2);
 
 /// What carries the bytes between a child and its peer.
 trait Carrier: Conversation {
     /// Had the child nothing to say, and nothing of it waited, at the last drive?
     fn is_up_silent(&self) -> bool;
+
+    /// Has the peer's connection failed, though what it said may still wait for the child?
+    fn has_lost_peer(&self) -> bool;
 
     /// Bytes of the peer's that did not come through its endpoint.
     fn hear(&mut self, bytes: &[u8]);
@@ -41,6 +45,10 @@ trait Carrier: Conversation {
 impl Carrier for Relay {
     fn is_up_silent(&self) -> bool {
         Relay::is_up_silent(self)
+    }
+
+    fn has_lost_peer(&self) -> bool {
+        Relay::has_lost_peer(self)
     }
 
     fn hear(&mut self, bytes: &[u8]) {
@@ -59,6 +67,10 @@ impl Carrier for Relay {
 impl<M: Machine<Event = Infallible>> Carrier for Dialogue<M> {
     fn is_up_silent(&self) -> bool {
         Dialogue::is_up_silent(self)
+    }
+
+    fn has_lost_peer(&self) -> bool {
+        Dialogue::has_lost_peer(self)
     }
 
     fn hear(&mut self, bytes: &[u8]) {
@@ -92,6 +104,10 @@ pub struct Service {
     child: Child,
     /// When it was last driven.
     last_drive: Option<Instant>,
+    /// An event has told that the peer's connection has failed.
+    alarmed: bool,
+    /// So long a child may take what a peer said that is gone.
+    delivered_by: Option<Instant>,
     /// The conversation is over, and how; a child that is not wanted any more has time until then.
     leaving: Option<(Result<(), Trouble>, Option<Instant>)>,
 }
@@ -118,7 +134,15 @@ impl Service {
             }
             Translation { .. } => Box::new(Relay::new(pipes, peer, manners, tap).forgiving()),
         };
-        Self { relay, busy: false, child, last_drive: None, leaving: None }
+        Self {
+            relay,
+            busy: false,
+            child,
+            last_drive: None,
+            alarmed: false,
+            delivered_by: None,
+            leaving: None,
+        }
     }
 
     /// Bytes sent to the peer and received from it.
@@ -168,6 +192,16 @@ impl Service {
             Err(trouble) => Some(Err(trouble)),
         }
     }
+
+    /// A child that does not read would keep the last words of a lost peer waiting, and itself
+    /// alive, for ever.
+    fn given_up(&mut self, now: Instant) -> Option<Result<(), Trouble>> {
+        if !self.alarmed && !self.relay.has_lost_peer() {
+            return None;
+        }
+        let until = *self.delivered_by.get_or_insert(now + GRACE);
+        (until <= now).then(|| Err(Trouble::Peer(io::ErrorKind::ConnectionReset.into())))
+    }
 }
 
 impl Conversation for Service {
@@ -181,6 +215,8 @@ impl Conversation for Service {
     }
 
     fn mark(&mut self, side: usize, event: &Event) {
+        // Nobody else would look: while nothing can move, the peer is not read from.
+        self.alarmed |= side == REMOTE && event.is_error();
         // The child's bell only wakes us: its status is asked for anyway.
         if let Some(endpoint) = self.endpoint(side) {
             endpoint.mark(event);
@@ -190,7 +226,7 @@ impl Conversation for Service {
     fn drive(&mut self, now: Instant) -> Result<Status, Trouble> {
         self.last_drive = Some(now);
         if self.leaving.is_none() {
-            let Some(how) = self.relayed(now) else {
+            let Some(how) = self.relayed(now).or_else(|| self.given_up(now)) else {
                 return Ok(if self.busy { Status::Runnable } else { Status::Waiting });
             };
             // When all is said a command may still have work to do; when its peer is gone it is
@@ -218,6 +254,7 @@ impl Conversation for Service {
     fn deadline(&self) -> Option<Instant> {
         let leaving = self.leaving.as_ref().and_then(|(_, until)| *until);
         let glance = self.child.glance().and_then(|glance| Some(self.last_drive? + glance));
-        self.relay.deadline().into_iter().chain(leaving).chain(glance).min()
+        let given_up = self.delivered_by.filter(|_| self.leaving.is_none());
+        self.relay.deadline().into_iter().chain(leaving).chain(glance).chain(given_up).min()
     }
 }

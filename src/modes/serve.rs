@@ -201,8 +201,11 @@ impl Conversation for Guest<'_> {
     }
 
     fn mark(&mut self, side: usize, event: &Event) {
-        if let Some(endpoint) = self.endpoint(side) {
-            endpoint.mark(event);
+        match &mut self.phase {
+            Phase::Handshake(handshake) => handshake.mark(side, event),
+            Phase::Talk(service) => service.mark(side, event),
+            Phase::Parting(farewell) => farewell.mark(side, event),
+            Phase::Nowhere => {}
         }
     }
 
