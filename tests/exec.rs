@@ -263,6 +263,7 @@ fn a_command_has_three_descriptors_and_no_signal_is_kept_from_it() {
             assert!(all[..2].iter().all(|(_, target)| target.starts_with("pipe:")), "{all:?}");
             assert_eq!(all[2], error, "standard error is ours");
             assert_eq!(signals(id, "SigBlk:"), 0);
+            assert_eq!(signals(id, "SigIgn:") & 1 << 12, 0, "SIGPIPE is ignored");
         }
         assert!(!commands.is_empty(), "{over:?}");
     };

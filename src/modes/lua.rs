@@ -4,6 +4,7 @@
 //! `--lua-exec-internal`: what it does to itself it does to one peer only.
 
 use crate::error::{Error, Exit};
+use crate::sys::signal;
 use std::path::Path;
 
 /// Loads the script, so that a mistake in it shows before anybody calls.
@@ -21,6 +22,8 @@ pub fn check(script: &Path) -> Result<(), Error> {
 /// # Errors
 /// What it failed with.
 pub fn run(script: &Path) -> Result<Exit, Error> {
+    // A script is a command, and so is what it starts.
+    signal::let_pipe_end_us();
     engine::run(script)
         .map(|()| Exit::DONE)
         .map_err(|why| Error::network(format!("the Lua script {} failed: {why}", script.display())))

@@ -70,6 +70,13 @@ pub fn die_by(signal: i32) {
     let _ = signal_hook::low_level::emulate_default_handler(signal);
 }
 
+/// Lets SIGPIPE end us, as it ends every command: Rust's runtime has set it to be ignored.
+#[allow(unsafe_code)]
+pub fn let_pipe_end_us() {
+    // SAFETY: SIG_DFL is a valid disposition of SIGPIPE, and no handler of ours is replaced.
+    unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
+}
+
 /// Keeps fatal signals waiting while it lives; when it goes, one that waited takes its course.
 ///
 /// Unlike a handler this leaves no trace: afterwards every signal does what it did before.
