@@ -198,7 +198,6 @@ fn datagrams_of_those_who_may_not_are_not_heard() {
         many.wait_stderr(DENIED);
         let before = descriptors(&many);
         wait_until("twenty to be told", || {
-            // One that comes while another is turned away goes with it.
             let _ = denied.send(b"denied");
             many.stderr().matches(DENIED).count() >= 20
         });

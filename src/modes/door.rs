@@ -206,22 +206,15 @@ impl<'a> Door<'a> {
         registry: &Registry,
         now: Instant,
     ) -> Result<(), Error> {
-        let (endpoint, caller, first) = match arrival {
-            Arrival::Caller(endpoint, caller) => (endpoint, caller, None),
-            Arrival::Datagram(bytes, caller) => {
-                if let Some(&key) = self.keys.get(&caller) {
-                    hall.more(key, bytes);
-                    return Ok(());
-                }
-                match self.listeners[listener].beside(&caller) {
-                    Ok(Some(endpoint)) => (endpoint, caller, Some(bytes)),
-                    Ok(None) => return Ok(()),
-                    Err(e) => {
-                        self.pause(&e, now);
-                        return Ok(());
-                    }
-                }
+        let caller = match &arrival {
+            Arrival::Caller(_, caller) | Arrival::Datagram(_, caller) => caller.clone(),
+        };
+        let arrival = match (arrival, self.keys.get(&caller)) {
+            (Arrival::Datagram(bytes, _), Some(&key)) => {
+                hall.more(key, bytes);
+                return Ok(());
             }
+            (arrival, _) => arrival,
         };
         if !self.access.admits(caller.ip()) {
             not_allowed(self.report, &caller);
@@ -231,6 +224,17 @@ impl<'a> Door<'a> {
             deny(self.report, self.most, &caller);
             return Ok(());
         }
+        let (endpoint, first, strays) = match arrival {
+            Arrival::Caller(endpoint, _) => (endpoint, None, Vec::new()),
+            Arrival::Datagram(bytes, _) => match self.listeners[listener].beside(&caller) {
+                Ok(Some((endpoint, strays))) => (endpoint, Some(bytes), strays),
+                Ok(None) => return Ok(()),
+                Err(e) => {
+                    self.pause(&e, now);
+                    return Ok(());
+                }
+            },
+        };
         let mut endpoint = dress(endpoint, self.tls.as_ref(), now)?;
         let is_datagram = first.is_some();
         let first = first.filter(|datagram| !endpoint.feed(datagram));
@@ -240,7 +244,11 @@ impl<'a> Door<'a> {
         }
         self.names.insert(key, caller);
         hall.register(key, registry)
-            .map_err(|e| Error::machine(format!("cannot wait for a caller: {}", words(&e))))
+            .map_err(|e| Error::machine(format!("cannot wait for a caller: {}", words(&e))))?;
+        for stray in strays {
+            self.arrived(listener, stray, hall, registry, now)?;
+        }
+        Ok(())
     }
 
     /// Who has this key?

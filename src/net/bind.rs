@@ -15,6 +15,9 @@ use std::path::{Path, PathBuf};
 /// Callers that the kernel keeps for us. ncat's 10 loses calls as soon as eleven come at once.
 const BACKLOG: i32 = 1024;
 
+/// Datagrams that may have come to a new socket before it was connected.
+const MOST_STRAYS: usize = 1024;
+
 /// What a datagram holds at most, so that none is cut.
 const LARGEST: usize = 65_536;
 
@@ -343,11 +346,12 @@ impl Listener {
         self.register(registry, token)
     }
 
-    /// A socket of its own for a caller over UDP, beside this one (`-k`).
+    /// A socket of its own for a caller over UDP, beside this one (`-k`); and what came to it
+    /// before it was the caller's alone, which may be anybody's.
     ///
     /// # Errors
     /// Those of socket(2), bind(2) and connect(2).
-    pub fn beside(&self, caller: &Caller) -> io::Result<Option<Endpoint>> {
+    pub fn beside(&self, caller: &Caller) -> io::Result<Option<(Endpoint, Vec<Arrival>)>> {
         let (Listener::Udp(_, here), Caller::Inet(there)) = (self, caller) else {
             return Ok(None);
         };
@@ -359,8 +363,17 @@ impl Listener {
             socket.set_only_v6(true)?;
         }
         socket.bind(&(*here).into())?;
+        // Between bind(2) and connect(2) the kernel gives it what others send as well.
         socket.connect(&(*there).into())?;
-        Ok(Some(Endpoint::new(Io::udp(UdpSocket::from_std(socket.into()))?)))
+        let socket = UdpSocket::from_std(socket.into());
+        let mut strays = Vec::new();
+        let mut buf = vec![0; LARGEST];
+        while strays.len() < MOST_STRAYS
+            && let Ok((n, from)) = socket.recv_from(&mut buf)
+        {
+            strays.push(Arrival::Datagram(buf[..n].to_vec(), Caller::Inet(from)));
+        }
+        Ok(Some((Endpoint::new(Io::udp(socket)?), strays)))
     }
 
     /// Do callers come in datagrams?
