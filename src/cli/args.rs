@@ -173,7 +173,8 @@ pub(super) struct Args {
     /// TLS from the first byte
     #[arg(long, alias = "tls", help_heading = TLS)]
     pub(super) ssl: bool,
-    /// Upgrade to TLS after the greeting; PROTO is smtp, pop3 or imap, and a helper knows it
+    /// Upgrade to TLS, then carry on; PROTO is smtp lmtp pop3 imap ftp nntp sieve ldap xmpp
+    /// postgres mysql or irc, and a helper knows it
     #[arg(
         long,
         value_name = "PROTO",

@@ -15,7 +15,7 @@ use crate::proto::content::Style;
 use crate::proto::sasl::{self, Credentials, Mechanism, Secret};
 use crate::proto::session::{self, Answer, Event, Pace, Session, Worst};
 use crate::proto::smtp::send::{Order, Reports, Sender, Stage};
-use crate::proto::{imap, pop3, smtp};
+use crate::proto::{imap, pop3, smtp, starttls};
 use crate::report::Report;
 use crate::sys::terminal::ask_secret;
 use crate::term::explain::{self, After, store};
@@ -31,6 +31,8 @@ pub enum Protocol {
     Pop3,
     /// Reading where it is (RFC 9051).
     Imap,
+    /// Nothing but the way to TLS.
+    Upgrade(starttls::Protocol),
 }
 
 /// Where the password comes from.
@@ -153,12 +155,15 @@ pub struct Link {
 /// # Errors
 /// What ended it; what the server said has been shown.
 pub fn run(scene: Scene<'_>, link: Link, config: Config, tap: Tap) -> Result<Exit, Error> {
-    let protocol = config.protocol;
-    let session = |session_config| -> Box<dyn Session> {
+    let (protocol, host) = (config.protocol, config.server.0.clone());
+    let session = |session_config: session::Config| -> Box<dyn Session> {
         match protocol {
             Protocol::Smtp => Box::new(smtp::session::Session::new(session_config)),
             Protocol::Pop3 => Box::new(pop3::session::Session::new(session_config)),
             Protocol::Imap => Box::new(imap::session::Session::new(session_config)),
+            Protocol::Upgrade(other) => {
+                Box::new(starttls::Upgrade::new(other, &host, &session_config.helo))
+            }
         }
     };
     if config.upgrade_only {
@@ -400,7 +405,7 @@ impl<'a> Helped<'a> {
             Event::Ready if self.upgraded => {
                 self.upgraded = false;
                 let again = match self.protocol {
-                    Protocol::Smtp => "EHLO",
+                    Protocol::Smtp | Protocol::Upgrade(_) => "EHLO",
                     Protocol::Pop3 => "CAPA",
                     Protocol::Imap => "CAPABILITY",
                 };

@@ -15,6 +15,7 @@ pub mod sasl;
 pub mod session;
 pub mod smtp;
 pub mod socks;
+pub mod starttls;
 pub mod telnet;
 pub mod text;
 #[cfg(test)]

@@ -9,7 +9,7 @@ use super::content::Style;
 use super::sasl::{Credentials, Login, Mechanism, Secret};
 use super::session::{Config, Event, Pace, Session, Worst};
 use super::smtp::send::{Order, Reports, Sender, Stage};
-use super::{Input, Machine, Output, Ports, ProtocolError, Step, imap, pop3, smtp};
+use super::{Input, Machine, Output, Ports, ProtocolError, Step, imap, pop3, smtp, starttls};
 
 struct Player {
     machine: Box<dyn Session>,
@@ -174,6 +174,9 @@ fn order(options: &str) -> Order {
 fn session(protocol: &str, options: &str) -> Box<dyn Session> {
     if protocol == "send" {
         return Box::new(Sender::new(order(options)));
+    }
+    if let Some((_, other)) = starttls::Protocol::ALL.iter().find(|(name, _)| *name == protocol) {
+        return Box::new(starttls::Upgrade::new(*other, "chat&more.test", "client.test"));
     }
     let config = config(options);
     match protocol {
@@ -352,6 +355,19 @@ transcripts! {
     bye_in_the_greeting_refuses => "imap-greeting-bye",
     a_literal_of_the_servers_that_lies => "imap-cut-in-literal",
     what_is_no_imap_is_shown => "imap-no-imap",
+    lmtp_is_upgraded => "lmtp-upgrade",
+    lmtp_without_tls_is_left => "lmtp-not-offered",
+    ftp_is_upgraded => "ftp-upgrade",
+    ftp_may_refuse => "ftp-refused",
+    nntp_is_upgraded => "nntp-upgrade",
+    nntp_may_refuse => "nntp-refused",
+    sieve_is_upgraded => "sieve-upgrade",
+    sieve_without_tls_is_left => "sieve-not-offered",
+    irc_is_upgraded => "irc-upgrade",
+    irc_may_refuse => "irc-refused",
+    xmpp_is_upgraded => "xmpp-upgrade",
+    xmpp_without_tls_is_left => "xmpp-not-offered",
+    xmpp_may_refuse => "xmpp-refused",
     a_message_goes_line_by_line => "send-plain",
     a_message_goes_in_groups => "send-grouped",
     a_message_goes_in_pieces => "send-pieces",

@@ -4,7 +4,7 @@ use super::mail::{helper, login, mail_config, name, only_with_helper, ports};
 use super::place::{DEFAULT_PORT, Place, is_number, place, quoted, usage, vsock};
 use super::proxy::{hop_pointer, hops, proxies, proxy_dns};
 use super::session::{family, optional_time, program, protocol, session};
-use super::tls::{implies_tls, is_loopback, parameters, starttls, tls_info, trust};
+use super::tls::{implies_tls, is_loopback, named, parameters, starttls, tls_info, trust};
 use crate::cli::Environment;
 use crate::cli::args::Args;
 use crate::error::Error;
@@ -84,7 +84,10 @@ pub(super) fn config(
         (_, Some((_, port))) if secure => port,
         (_, Some((25, _))) if args.lmtp => 24,
         (_, Some((port, _))) => port,
-        (_, None) => DEFAULT_PORT,
+        (_, None) => {
+            let upgrade = args.starttls.as_deref().and_then(named);
+            upgrade.map_or(DEFAULT_PORT, |protocol| ports(protocol).0)
+        }
     };
     let port = place.port.unwrap_or(default_port);
     if port == 0 && !on_unix {

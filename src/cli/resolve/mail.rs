@@ -10,6 +10,7 @@ use crate::net::target::Scheme;
 use crate::proto::content::Style;
 use crate::proto::sasl::{Mechanism, Secret};
 use crate::proto::session::Pace;
+use crate::proto::starttls;
 use crate::report::Report;
 use std::io::{IsTerminal, stderr};
 use std::os::unix::fs::PermissionsExt;
@@ -47,15 +48,25 @@ pub(super) fn name(protocol: Protocol) -> &'static str {
         Protocol::Smtp => "--smtp",
         Protocol::Pop3 => "--pop3",
         Protocol::Imap => "--imap",
+        Protocol::Upgrade(_) => "--starttls",
     }
 }
 
-/// A helper's port, and the one on which it speaks TLS from the first byte.
+/// A protocol's port, and the one on which it speaks TLS from the first byte.
 pub(super) fn ports(protocol: Protocol) -> (u16, u16) {
     match protocol {
         Protocol::Smtp => (25, 465),
         Protocol::Pop3 => (110, 995),
         Protocol::Imap => (143, 993),
+        Protocol::Upgrade(starttls::Protocol::Lmtp) => (24, 24),
+        Protocol::Upgrade(starttls::Protocol::Ftp) => (21, 990),
+        Protocol::Upgrade(starttls::Protocol::Nntp) => (119, 563),
+        Protocol::Upgrade(starttls::Protocol::Sieve) => (4190, 4190),
+        Protocol::Upgrade(starttls::Protocol::Irc) => (6667, 6697),
+        Protocol::Upgrade(starttls::Protocol::Xmpp) => (5222, 5223),
+        Protocol::Upgrade(starttls::Protocol::Ldap) => (389, 636),
+        Protocol::Upgrade(starttls::Protocol::Postgres) => (5432, 5432),
+        Protocol::Upgrade(starttls::Protocol::Mysql) => (3306, 3306),
     }
 }
 

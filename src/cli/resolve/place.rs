@@ -1,6 +1,6 @@
 //! Operands to a place: where to call, or where to wait.
 
-use super::tls::{PROTOCOLS, implies_tls};
+use super::tls::{implies_tls, named};
 use crate::cli::args::Args;
 use crate::error::Error;
 use crate::net::names::service;
@@ -101,7 +101,7 @@ fn too_many(args: &Args, operands: &[String]) -> Error {
         operands.len()
     ));
     let first = operands[0].as_str();
-    if args.starttls.as_deref() == Some("") && PROTOCOLS.contains(&first) {
+    if args.starttls.as_deref() == Some("") && named(first).is_some() {
         return error.hint(format!("--starttls={first} takes its value with a ="));
     }
     if args.ssl_info.as_deref() == Some("text") && matches!(first, "text" | "json") {

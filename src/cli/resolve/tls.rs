@@ -9,14 +9,22 @@ use crate::modes::mail::Protocol;
 use crate::modes::tlsinfo::Format;
 use crate::net::target::Scheme;
 use crate::net::trust::{Parameters, Trust, Verify};
+use crate::proto::starttls;
 use base64::Engine as _;
 use std::net::IpAddr;
 
-/// What `--starttls` is to know one day; smtp it knows.
-pub(super) const PROTOCOLS: [&str; 12] = [
-    "smtp", "lmtp", "imap", "pop3", "ftp", "nntp", "sieve", "ldap", "xmpp", "postgres", "mysql",
-    "irc",
-];
+/// What `--starttls` knows.
+pub(super) fn named(typed: &str) -> Option<Protocol> {
+    match typed {
+        "smtp" => Some(Protocol::Smtp),
+        "pop3" => Some(Protocol::Pop3),
+        "imap" => Some(Protocol::Imap),
+        other => starttls::Protocol::ALL
+            .into_iter()
+            .find(|(name, _)| *name == other)
+            .map(|(_, protocol)| Protocol::Upgrade(protocol)),
+    }
+}
 
 /// Does any option say "TLS", and not "TLS later"?
 pub(super) fn implies_tls(args: &Args) -> bool {
@@ -123,30 +131,23 @@ pub(super) fn starttls(
     if args.ssl || scheme.is_some_and(|scheme| secure.contains(&scheme)) {
         return Err(usage("--starttls and --ssl do not go together: TLS begins once"));
     }
-    let named = match (typed, helper) {
+    let protocol = match (typed, helper) {
         ("", Some(helper)) => helper,
         ("", None) => {
             return Err(usage("--starttls needs to know the protocol")
-                .hint("--starttls=smtp, or --smtp with it; also pop3 and imap"));
+                .hint("--starttls=smtp, or --smtp with it; also pop3, imap, ftp and others"));
         }
-        ("smtp", _) => Protocol::Smtp,
-        ("pop3", _) => Protocol::Pop3,
-        ("imap", _) => Protocol::Imap,
-        (other, _) if PROTOCOLS.contains(&other) => {
-            return Err(usage(format!("--starttls={other} is not there yet"))
-                .hint("--starttls=smtp is; ncat --ssl speaks TLS from the first byte"));
-        }
-        (other, _) => {
-            return Err(usage(format!("--starttls does not know the protocol {}", quoted(other)))
-                .hint("it knows smtp, pop3 and imap"));
-        }
+        (typed, _) => named(typed).ok_or_else(|| {
+            usage(format!("--starttls does not know the protocol {}", quoted(typed)))
+                .hint("it knows smtp lmtp pop3 imap ftp nntp sieve ldap xmpp postgres mysql irc")
+        })?,
     };
     match helper {
-        Some(helper) if helper != named => {
+        Some(helper) if helper != protocol => {
             let helper = name(helper);
             Err(usage(format!("--starttls={typed} and {helper} do not go together")))
         }
-        _ => Ok(Some(named)),
+        _ => Ok(Some(protocol)),
     }
 }
 
