@@ -1,7 +1,8 @@
 //! The options, one struct. No behaviour: what they mean together is decided in `resolve`.
 
-// These comments are the help text: what is in brackets there is a default, not a link.
-#![allow(rustdoc::broken_intra_doc_links)]
+// These comments are the help text: what is in brackets there is a default or an address, no link
+// and no tag.
+#![allow(rustdoc::broken_intra_doc_links, rustdoc::invalid_html_tags)]
 
 use clap::{ArgAction, Parser};
 use std::path::PathBuf;

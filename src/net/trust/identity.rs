@@ -14,7 +14,7 @@ use std::time::{Duration, UNIX_EPOCH};
 /// is given. `check` says what is wrong with a key; that they belong together is seen to here.
 ///
 /// # Errors
-/// As for [`server`], and what `check` says.
+/// As for [`super::server`], and what `check` says.
 pub(in crate::net) fn own_in_der(
     parameters: &Parameters,
     host: Option<&str>,
