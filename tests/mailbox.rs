@@ -8,7 +8,7 @@ use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::thread::JoinHandle;
 use tool::dovecot::{Dovecot, FIRST, IMAP, IMAPS, POP3, POP3S, SECOND};
-use tool::{Output, arg, file_in, on_terminal, run, same};
+use tool::{Output, arg, file_in, on_terminal, run, run_other, same};
 
 /// Runs our program to the end of a script; `port` is a place in the ports of the server.
 fn call(dovecot: &Dovecot, helper: &str, port: usize, options: &[&str], script: &str) -> Output {
@@ -242,4 +242,111 @@ fn a_megabyte_of_one_message_passes_as_it_is() {
     let output = run(&["--pop3", &place], "RETR 1\n").expect_code(0);
     server.join().unwrap();
     same(&output.stdout, format!("+OK hi\r\n{text}+OK bye\r\n").as_bytes());
+}
+
+/// Runs our program without an input; `port` is a place in the ports of the server.
+fn read(dovecot: &Dovecot, helper: &str, port: usize, options: &[&str]) -> Output {
+    let trust = dovecot.certificate();
+    let login = ["--auth", "ann:secret", "--ssl-trustfile", &trust];
+    let tls = if [IMAPS, POP3S].contains(&port) { "--ssl" } else { "--starttls" };
+    let output = call(dovecot, helper, port, &[&login[..], &[tls], options].concat(), "");
+    // The password on the command line is warned about, and nothing else.
+    let told = output.stderr.lines().filter(|line| !line.contains("on the command line"));
+    let stderr = told.map(|line| format!("{line}\n")).collect();
+    Output { stderr, ..output }
+}
+
+#[test]
+fn a_mailbox_is_listed_and_read_without_typing() {
+    let Some(dovecot) = Dovecot::start() else { return };
+    for port in [POP3, POP3S] {
+        let output = read(&dovecot, "--pop3", port, &["--list"]).expect_code(0);
+        let output = output.expect_stderr("");
+        let text = output.text();
+        let lines: Vec<Vec<_>> = text.lines().map(|line| line.split('\t').collect()).collect();
+        assert_eq!(lines.len(), 2, "{text}");
+        assert_eq!((lines[0][0], lines[0][5]), ("1", "first"), "{text}");
+        assert_eq!((lines[1][0], lines[1][5]), ("2", "second"), "{text}");
+        assert_eq!(lines[1][1], SECOND.len().to_string(), "{text}");
+        assert!(!lines[0][2].is_empty() && lines[0][2] != lines[1][2], "{text}");
+    }
+    for port in [IMAP, IMAPS] {
+        let output = read(&dovecot, "--imap", port, &["--list"]).expect_code(0);
+        output.expect_stderr("").expect_stdout("INBOX\t2\t2\n");
+        let output = read(&dovecot, "--imap", port, &["--list", "--folder", "INBOX"]);
+        let text = output.expect_code(0).expect_stderr("").text();
+        assert!(text.starts_with(&format!("1\t{}\t", FIRST.len())), "{text}");
+        assert!(text.lines().nth(1).unwrap().ends_with("\tsecond"), "{text}");
+    }
+    for (helper, port) in [("--pop3", POP3S), ("--imap", IMAPS)] {
+        // One message is what the server has, octet for octet.
+        let output = read(&dovecot, helper, port, &["--fetch", "1"]).expect_code(0);
+        same(&output.expect_stderr("").stdout, FIRST.as_bytes());
+        // Several are an mbox, which Python reads.
+        let output = read(&dovecot, helper, port, &["--fetch", "all"]).expect_code(0);
+        let mbox = file_in(&dovecot.dir, "mbox", &output.stdout);
+        let script = "import mailbox, sys\n\
+            for m in mailbox.mbox(sys.argv[1]): print(m['subject'], repr(m.get_payload()))\n";
+        let output = run_other("python3", &["-c", script, arg(&mbox)], "").expect_code(0);
+        output.expect_stdout("first 'Hello,\\n.a dot\\na1 OK {3}\\n'\nsecond 'Bye.\\n'\n");
+        // What is not there is said to be so; the rest arrives.
+        let output = read(&dovecot, helper, port, &["--fetch", "2,9"]).expect_code(69);
+        assert!(output.text().contains("Bye."), "{output:?}");
+        output.expect_stderr("refused message 9");
+    }
+    let output = read(&dovecot, "--pop3", POP3S, &["--fetch", "1", "--top", "1"]).expect_code(0);
+    output.expect_stdout("Subject: first\r\n\r\nHello,\r\n");
+    let output = read(&dovecot, "--imap", IMAPS, &["--search", "SUBJECT second"]).expect_code(0);
+    output.expect_stdout("2\n");
+    let options = ["--search", "SUBJECT second", "--fetch", "all"];
+    let output = read(&dovecot, "--imap", IMAPS, &options).expect_code(0);
+    assert!(output.text().contains("Bye.") && !output.text().contains("Hello"), "{output:?}");
+    let output = read(&dovecot, "--imap", IMAPS, &["--fetch", "1", "--folder", "Entwürfe"]);
+    output.expect_code(69).expect_stderr("refused the mailbox Entw");
+}
+
+#[test]
+fn what_was_read_may_be_deleted_and_only_that() {
+    let Some(dovecot) = Dovecot::start() else { return };
+    let output = read(&dovecot, "--pop3", POP3S, &["--fetch", "2", "--delete", "2"]);
+    same(&output.expect_code(0).expect_stderr("").stdout, SECOND.as_bytes());
+    let left = || read(&dovecot, "--imap", IMAPS, &["--list"]).expect_code(0).text();
+    assert!(left().starts_with("INBOX\t1\t"), "{}", left());
+    // Output that cannot be written: nothing is deleted.
+    let place = format!("localhost:{}", dovecot.ports[POP3S]);
+    let words = "$NCAT -4 --pop3 --ssl-insecure --ssl --auth ann:secret --fetch 1 --delete 1";
+    let output = tool::shell(&format!("{words} {place} >/dev/full")).finish();
+    output.expect_code(2).expect_stderr("cannot write standard output");
+    assert!(left().starts_with("INBOX\t1\t"), "{}", left());
+    read(&dovecot, "--pop3", POP3S, &["--delete", "9"]).expect_code(69);
+    read(&dovecot, "--pop3", POP3S, &["--delete", "all"]).expect_code(0).expect_stdout("");
+    assert!(left().starts_with("INBOX\t0\t"), "{}", left());
+}
+
+#[test]
+fn a_message_that_is_not_whole_is_an_error() {
+    for (helper, says, words) in [
+        (
+            "--pop3",
+            &["+OK hi\r\n", "+OK\r\n.\r\n", "+OK\r\n", "+OK\r\n", "+OK 1 9\r\n", "+OK\r\nhalf"][..],
+            "single dot",
+        ),
+        (
+            "--imap",
+            &[
+                "* OK hi\r\n",
+                "* CAPABILITY X\r\nncat1 OK\r\n",
+                "ncat2 OK\r\n",
+                "* 1 EXISTS\r\nf1 OK\r\n",
+                "* 1 FETCH (BODY[] {100}\r\nhalf",
+            ],
+            "this is not all",
+        ),
+    ] {
+        let (place, heard) = scripted(says);
+        let args = [helper, &place, "--auth", "ann:x", "--fetch", "1", "-w", "5"];
+        let output = run(&args, "").expect_code(1).expect_stderr(words);
+        assert_eq!(output.text(), "half");
+        heard.join().unwrap();
+    }
 }

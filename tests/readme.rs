@@ -36,6 +36,7 @@ const TESTED: &[&str] = &[
     "smtp-login",
     "send",
     "mailbox",
+    "fetch",
     "unix",
     "exec",
     "udp",
@@ -346,6 +347,29 @@ fn a_mailbox_is_looked_into_by_both_protocols() {
     assert!(text.contains(&format!("octets\r\n{first}.\r\n")), "{text}");
     assert!(text.contains("* 2 FETCH (FLAGS ("), "{text}");
     assert!(text.contains("Subject: second\r\n"), "{text}");
+}
+
+#[test]
+fn mail_is_fetched_in_one_line() {
+    let Some(dovecot) = Dovecot::start() else { return };
+    let mut recipe = recipe("fetch");
+    let trust = format!("ncat -4 --ssl-trustfile {}", dovecot.certificate());
+    let place = |port: usize| format!("ann@localhost:{}", dovecot.ports[port]);
+    recipe.put(
+        "ncat pop3s://ann@mail.example",
+        &format!("{trust} pop3s://{}", place(dovecot::POP3S)),
+    );
+    recipe.put(
+        "ncat imaps://ann@mail.example",
+        &format!("{trust} imaps://{}", place(dovecot::IMAPS)),
+    );
+    let mut reading = recipe.start(0);
+    reading.send("secret\n");
+    let output = reading.finish().expect_code(0);
+    assert_eq!(output.stderr, "");
+    assert!(output.text().contains("\tfirst\n2\t"), "{}", output.text());
+    let mbox = std::fs::read_to_string(recipe.dir.path().join("unread.mbox")).unwrap();
+    assert_eq!(mbox.matches("From MAILER-DAEMON ").count(), 2, "{mbox}");
 }
 
 /// Name and text of each recipe, in order.

@@ -296,6 +296,24 @@ pub(super) struct Args {
     /// What reports are to be known by
     #[arg(long, value_name = "ID", allow_hyphen_values = true, help_heading = MAIL)]
     pub(super) dsn_envid: Option<String>,
+    /// With --pop3 or --imap: print a line for each message, or with --imap each mailbox
+    #[arg(long, help_heading = MAIL)]
+    pub(super) list: bool,
+    /// Print these messages: 3 or 1,4-6 or 10- or all; several as mboxrd
+    #[arg(long, value_name = "NUMBERS", allow_hyphen_values = true, help_heading = MAIL)]
+    pub(super) fetch: Option<String>,
+    /// With --pop3 and --fetch: of each message the header and N lines
+    #[arg(long, value_name = "N", allow_hyphen_values = true, help_heading = MAIL)]
+    pub(super) top: Option<String>,
+    /// With --pop3: delete these messages at the end
+    #[arg(long, value_name = "NUMBERS", allow_hyphen_values = true, help_heading = MAIL)]
+    pub(super) delete: Option<String>,
+    /// With --imap: this mailbox [INBOX]
+    #[arg(long, value_name = "NAME", allow_hyphen_values = true, help_heading = MAIL)]
+    pub(super) folder: Option<String>,
+    /// With --imap: the messages that these keys of SEARCH find
+    #[arg(long, value_name = "KEYS", allow_hyphen_values = true, help_heading = MAIL)]
+    pub(super) search: Option<String>,
     /// The name for our own EHLO [the host's name]
     #[arg(long, value_name = "NAME", allow_hyphen_values = true, help_heading = MAIL)]
     pub(super) helo: Option<String>,

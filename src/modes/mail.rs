@@ -2,7 +2,7 @@
 
 use super::secure::{ReadyTls, show_info};
 use super::send::{Letter, Written};
-use super::talk::{self, Scene};
+use super::talk::{self, Scene, Session as Conduct};
 use super::tlsinfo::Format;
 use crate::engine::dialogue::{Dialogue, Outcome};
 use crate::engine::manners::{Manners, Receive};
@@ -20,7 +20,7 @@ use crate::report::Report;
 use crate::sys::terminal::ask_secret;
 use crate::term::explain::{self, After, store};
 use crate::term::safe::quote;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 /// What is spoken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,8 +80,19 @@ pub struct Config {
     pub exit_zero: bool,
     /// Nobody types: a message is sent.
     pub sending: Option<Sending>,
+    /// Nobody types: a mailbox is read.
+    pub reading: Option<Reading>,
     /// No helped session: upgrade, then carry bytes (`--starttls=smtp` without `--smtp`).
     pub upgrade_only: bool,
+}
+
+/// What is read of a mailbox.
+#[derive(Debug, Clone)]
+pub enum Reading {
+    /// By POP3.
+    Pop3(pop3::fetch::Wish),
+    /// By IMAP.
+    Imap(imap::fetch::Wish),
 }
 
 /// A message that is to be sent.
@@ -189,6 +200,18 @@ pub fn run(scene: Scene<'_>, link: Link, config: Config, tap: Tap) -> Result<Exi
         };
         return hold(scene, link, &config, tap, local, machine);
     }
+    if let Some(reading) = &config.reading {
+        let setup = session(session::Config {
+            helo: config.helo.clone(),
+            starttls: must_upgrade,
+            secure: link.secure,
+            login,
+            pace: Pace::LockStep,
+            content: config.content,
+            setup_only: true,
+        });
+        return read(scene, link, &config, tap, setup, reading);
+    }
     let local = talk::stdio(&scene.session.manners)?;
     let pace = if local.is_typed() { Pace::Typed } else { Pace::LockStep };
     let machine = session(session::Config {
@@ -206,6 +229,75 @@ pub fn run(scene: Scene<'_>, link: Link, config: Config, tap: Tap) -> Result<Exi
         ));
     }
     hold(scene, link, &config, tap, local, machine)
+}
+
+/// Logs in, and then reads the mailbox.
+fn read(
+    scene: Scene<'_>,
+    mut link: Link,
+    config: &Config,
+    tap: Tap,
+    setup: Box<dyn Session>,
+    reading: &Reading,
+) -> Result<Exit, Error> {
+    let (peer, report, name) = (scene.peer, scene.report, scene.peer.name);
+    let (until, patience, loopback) = (link.until, link.patience, link.loopback);
+    let tls = link.tls.take();
+    let nobody = Endpoint::new(Io::Pair { rx: None, tx: None });
+    let manners = Manners { send: false, receive: Receive::Discard, ..Manners::default() };
+    let link = Link { tls, ..link };
+    let mut talk = Helped::new(link, config.protocol, name, report, |server| {
+        Dialogue::new(nobody, server, setup, manners, tap)
+    });
+    if let Err(trouble) = crate::engine::run(scene.reactor, &mut talk, None) {
+        return talk::explain(trouble, peer);
+    }
+    let tls = talk.tls.take();
+    let (endpoint, early, tap) = talk.dialogue.into_parts();
+    let date = asctime(SystemTime::now());
+    let machine: Box<dyn Session> = match reading.clone() {
+        Reading::Pop3(wish) => {
+            Box::new(pop3::fetch::Fetch::new(pop3::fetch::Wish { date, ..wish }))
+        }
+        Reading::Imap(wish) => {
+            Box::new(imap::fetch::Fetch::new(imap::fetch::Wish { date, ..wish }))
+        }
+    };
+    // Standard input is nobody's, and its end means nothing.
+    let manners = Manners { send: false, ..scene.session.manners.clone() };
+    let local = talk::stdio(&manners)?;
+    let session = Conduct { manners, ..scene.session.clone() };
+    let scene = Scene { session: &session, ..scene };
+    let (info, early) = (None, Some(early));
+    let link =
+        Link { endpoint, early, tls, secure: true, loopback, until, patience, info, probe: false };
+    hold(scene, link, config, tap, local, machine)
+}
+
+/// `Tue Nov 24 12:00:00 2026`, in UTC, as asctime(3) writes it.
+fn asctime(time: SystemTime) -> String {
+    const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
+    const MONTHS: [&str; 12] =
+        ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+    let seconds = time.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |past| past.as_secs());
+    let (days, rest) = (seconds / 86_400, seconds % 86_400);
+    // Years begin in March here, so that a leap day is their last.
+    let shifted = days + 719_468;
+    let (era, day) = (shifted / 146_097, shifted % 146_097);
+    let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
+    let day = day - (365 * year + year / 4 - year / 100);
+    let month = (5 * day + 2) / 153;
+    let date = day - (153 * month + 2) / 5 + 1;
+    let year = era * 400 + year + u64::from(month >= 10);
+    let month = (month + 2) % 12;
+    format!(
+        "{} {} {date:2} {:02}:{:02}:{:02} {year}",
+        DAYS[usize::try_from(days % 7).unwrap_or(0)],
+        MONTHS[usize::try_from(month).unwrap_or(0)],
+        rest / 3600,
+        rest / 60 % 60,
+        rest % 60
+    )
 }
 
 /// What the machine that sends is told.
@@ -247,7 +339,7 @@ fn hold(
     machine: Box<dyn Session>,
 ) -> Result<Exit, Error> {
     let Scene { reactor, session, peer, report, .. } = scene;
-    let typed = config.sending.is_none() && local.is_typed();
+    let typed = config.sending.is_none() && config.reading.is_none() && local.is_typed();
     let start = reactor.now();
     let veil = session.safe_output.veil(&local);
     let helped = Helped::new(link, config.protocol, peer.name, report, |server| {
@@ -388,6 +480,12 @@ impl<'a> Helped<'a> {
                 quoted(address.as_bytes()),
                 quoted(&line)
             )),
+            Event::No(what, line) => self.report.answer(format_args!(
+                "ncat: {} refused {}: {}",
+                self.name,
+                quoted(what.as_bytes()),
+                quoted(&line)
+            )),
             Event::Taken(reply) => self.report.story(format_args!(
                 "{} has taken the message: {} {}",
                 self.name,
@@ -524,5 +622,24 @@ fn after(verb: smtp::Verb) -> After {
         Verb::Help => After::Help,
         Verb::Quit => After::Quit,
         Verb::Other => After::Other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_written_as_asctime_does() {
+        for (seconds, text) in [
+            (0, "Thu Jan  1 00:00:00 1970"),
+            (951_782_399, "Mon Feb 28 23:59:59 2000"),
+            (951_782_400, "Tue Feb 29 00:00:00 2000"),
+            (951_868_800, "Wed Mar  1 00:00:00 2000"),
+            (1_795_521_600, "Tue Nov 24 12:00:00 2026"),
+            (4_107_542_400, "Mon Mar  1 00:00:00 2100"),
+        ] {
+            assert_eq!(asctime(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)), text);
+        }
     }
 }

@@ -7,8 +7,11 @@
 
 pub mod chat;
 pub mod content;
+pub mod envelope;
 pub mod http;
 pub mod imap;
+pub mod mbox;
+pub mod numbers;
 pub mod pop3;
 pub mod reply;
 pub mod sasl;
@@ -84,6 +87,11 @@ impl<'a> Output<'a> {
     /// keeps to it; a line or two over it does no harm.
     pub fn room(&self) -> usize {
         self.room
+    }
+
+    /// Has the side taken everything?
+    pub fn is_clear(&self) -> bool {
+        self.bytes.is_empty()
     }
 
     /// Appends.

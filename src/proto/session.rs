@@ -93,6 +93,8 @@ pub enum Event {
     Unasked(Vec<u8>),
     /// This recipient is refused: the reply's line, raw.
     NotFor(String, Vec<u8>),
+    /// This was refused: what, and the reply's line, raw.
+    No(String, Vec<u8>),
     /// The message has been taken.
     Taken(Reply),
     /// Something that a person should know.

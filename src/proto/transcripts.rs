@@ -6,6 +6,7 @@
 //! `X:` the server hangs up, `Q:` raw bytes of the server's, `E:` how it ends.
 
 use super::content::Style;
+use super::numbers::Numbers;
 use super::sasl::{Credentials, Login, Mechanism, Secret};
 use super::session::{Config, Event, Pace, Session, Worst};
 use super::smtp::send::{Order, Reports, Sender, Stage};
@@ -20,6 +21,7 @@ struct Player {
     user_seen: usize,
     said: Vec<u8>,
     shown: Vec<u8>,
+    printed: Vec<u8>,
     told: String,
     tls: bool,
     end: Option<Result<(), ProtocolError>>,
@@ -41,6 +43,7 @@ impl Player {
         self.peer.drain(..from_peer);
         self.user.drain(..from_user);
         self.user_seen -= from_user;
+        self.printed.append(&mut self.shown);
         let step = match step {
             Ok(Step::Wait) => Step::Wait,
             Ok(Step::Event(event)) => {
@@ -178,6 +181,22 @@ fn session(protocol: &str, options: &str) -> Box<dyn Session> {
     if let Some((_, other)) = starttls::Protocol::ALL.iter().find(|(name, _)| *name == protocol) {
         return Box::new(starttls::Upgrade::new(*other, "chat&more.test", "client.test"));
     }
+    let value = |key: &str| {
+        options.split_whitespace().find_map(|option| option.strip_prefix(key)).map(str::to_owned)
+    };
+    let numbers = |key: &str| value(key).map(|typed| Numbers::parse(&typed).unwrap());
+    let (list, date) = (options.contains("list"), "DATE".to_owned());
+    if protocol == "popfetch" {
+        let (fetch, delete) = (numbers("fetch="), numbers("delete="));
+        let lines = value("lines=").map(|n| n.parse().unwrap());
+        let wish = pop3::fetch::Wish { list, fetch, lines, delete, date };
+        return Box::new(pop3::fetch::Fetch::new(wish));
+    }
+    if protocol == "imapfetch" {
+        let (folder, search) = (value("folder="), value("search="));
+        let wish = imap::fetch::Wish { list, folder, search, fetch: numbers("fetch="), date };
+        return Box::new(imap::fetch::Fetch::new(wish));
+    }
     let config = config(options);
     match protocol {
         "smtp" => Box::new(smtp::session::Session::new(config)),
@@ -204,6 +223,7 @@ fn play(name: &str, transcript: &str, chunk: usize) {
         user_seen: 0,
         said: Vec::new(),
         shown: Vec::new(),
+        printed: Vec::new(),
         told: String::new(),
         tls: false,
         end: None,
@@ -246,6 +266,10 @@ fn play(name: &str, transcript: &str, chunk: usize) {
             ("done", Some(Ok(()))) => {}
             ("error", Some(Err(e))) => {
                 assert!(e.to_string().contains(detail), "{name}, chunk {chunk}: {e}");
+            }
+            ("printed", _) => {
+                let printed = player.printed.escape_ascii().to_string();
+                assert_eq!(printed, detail, "{name}, chunk {chunk}");
             }
             ("told", _) => {
                 assert!(player.told.contains(detail), "{name}, chunk {chunk}: {}", player.told);
@@ -355,6 +379,17 @@ transcripts! {
     bye_in_the_greeting_refuses => "imap-greeting-bye",
     a_literal_of_the_servers_that_lies => "imap-cut-in-literal",
     what_is_no_imap_is_shown => "imap-no-imap",
+    a_pop3_mailbox_is_listed => "popfetch-list",
+    messages_are_fetched_and_deleted => "popfetch-fetch",
+    one_message_is_as_it_is => "popfetch-one",
+    what_is_refused_is_not_deleted => "popfetch-refused",
+    a_message_cut_short_is_an_error => "popfetch-cut",
+    mailboxes_are_listed => "imapfetch-mailboxes",
+    a_search_chooses_what_is_fetched => "imapfetch-search",
+    an_imap_mailbox_is_listed => "imapfetch-list",
+    a_message_in_a_string => "imapfetch-string",
+    a_message_that_is_not_there => "imapfetch-missing",
+    bye_in_the_middle_is_a_refusal => "imapfetch-bye",
     lmtp_is_upgraded => "lmtp-upgrade",
     lmtp_without_tls_is_left => "lmtp-not-offered",
     ftp_is_upgraded => "ftp-upgrade",
@@ -472,6 +507,7 @@ fn a_password_is_never_told() {
         user_seen: 0,
         said: Vec::new(),
         shown: Vec::new(),
+        printed: Vec::new(),
         told: String::new(),
         tls: false,
         end: None,

@@ -1,6 +1,7 @@
 //! The options of a helped mail session, and whose password it is.
 
 use super::place::{quoted, usage};
+use super::read::reading;
 use super::send::sending;
 use crate::cli::args::Args;
 use crate::cli::{Environment, text};
@@ -185,6 +186,7 @@ pub(super) fn mail_config(
     }
     let user = login.as_ref().map(|login| login.user.as_str());
     let sending = sending(args, user, &helo)?;
+    let reading = reading(args, protocol, login.is_some())?;
     if sending.is_some() {
         for (given, option) in [
             (pace.is_some(), "--no-wait or --pipelining"),
@@ -225,6 +227,7 @@ pub(super) fn mail_config(
         explain: args.explain || report.is_telling() && stderr().is_terminal(),
         exit_zero: args.exit_zero,
         sending,
+        reading,
         upgrade_only: false,
     })
 }
@@ -265,6 +268,12 @@ pub(super) fn only_with_helper(args: &Args, helper: Option<Protocol>) -> Result<
         (args.dsn_notify.is_some(), "--dsn-notify"),
         (args.dsn_ret.is_some(), "--dsn-ret"),
         (args.dsn_envid.is_some(), "--dsn-envid"),
+        (args.list, "--list"),
+        (args.fetch.is_some(), "--fetch"),
+        (args.top.is_some(), "--top"),
+        (args.delete.is_some(), "--delete"),
+        (args.folder.is_some(), "--folder"),
+        (args.search.is_some(), "--search"),
     ] {
         if given {
             return Err(usage(format!(

@@ -5,6 +5,7 @@ mod listening;
 mod mail;
 mod place;
 mod proxy;
+mod read;
 mod send;
 mod session;
 mod tls;

@@ -1,7 +1,9 @@
 //! IMAP (RFC 9051, RFC 3501), as far as a helped session needs it.
 
+pub mod fetch;
 pub mod reader;
 pub mod session;
+mod utf7;
 
 use super::session::words;
 

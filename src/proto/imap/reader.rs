@@ -51,6 +51,11 @@ impl Reader {
         self.length > 0 || self.literal > 0
     }
 
+    /// Is the next octet one of a literal?
+    pub fn in_literal(&self) -> bool {
+        self.literal > 0
+    }
+
     /// Takes a piece of at most `most` octets from what the server says. The piece, and the
     /// response if it is whole now; `None` if nothing is there.
     ///

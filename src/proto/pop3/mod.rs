@@ -1,5 +1,6 @@
 //! POP3 (RFC 1939), as far as a helped session needs it.
 
+pub mod fetch;
 pub mod session;
 
 use super::session::words;

@@ -1,0 +1,431 @@
+//! Reading IMAP mailboxes with nobody typing, once the login is through (RFC 9051).
+//!
+//! ```text
+//! LIST, STATUS ... ─┐
+//! EXAMINE ─► SEARCH ─► FETCH ... ─► LOGOUT
+//! ```
+
+use super::reader::{Reader, Response};
+use super::utf7;
+use super::{Reply, Status, Verb, quoted};
+use crate::proto::envelope::{Envelope, Gatherer};
+use crate::proto::mbox::Mboxrd;
+use crate::proto::numbers::Numbers;
+use crate::proto::session::{Answer, Event, Session, Worst};
+use crate::proto::{Machine, Ports, ProtocolError, Step};
+use std::collections::VecDeque;
+
+/// Mailboxes that are told of at most.
+const MOST_MAILBOXES: usize = 10_000;
+
+/// What is wanted of the mailboxes.
+#[derive(Debug, Clone, Default)]
+pub struct Wish {
+    /// A line for each mailbox; with a folder, one for each message.
+    pub list: bool,
+    /// The mailbox, as text.
+    pub folder: Option<String>,
+    /// The keys of SEARCH.
+    pub search: Option<String>,
+    /// These messages, by their place in the mailbox.
+    pub fetch: Option<Numbers>,
+    /// The time for the lines between messages, as `asctime(3)` writes it.
+    pub date: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Task {
+    Mailboxes,
+    Status(Vec<u8>),
+    Examine,
+    Search,
+    /// Date, From and Subject of one, for the list.
+    Header(u32),
+    Get(u32),
+    Logout,
+}
+
+/// Where a literal goes.
+#[derive(Debug)]
+enum Sink {
+    Nowhere,
+    Header(Gatherer),
+    Plain,
+    Mbox(Mboxrd),
+}
+
+/// The machine.
+#[derive(Debug)]
+pub struct Fetch {
+    wish: Wish,
+    reader: Reader,
+    tasks: VecDeque<Task>,
+    asked: Option<(Vec<u8>, Task)>,
+    tags: u32,
+    exists: u32,
+    found: Vec<u32>,
+    sink: Sink,
+    /// The message that was asked for has come.
+    got: bool,
+    /// Size and flags of the message whose header was asked for.
+    facts: (String, String),
+    several: bool,
+    over: bool,
+    worst: Option<Worst>,
+    events: VecDeque<Event>,
+}
+
+impl Fetch {
+    /// After the login.
+    pub fn new(wish: Wish) -> Self {
+        let boxes = wish.list && wish.folder.is_none();
+        let mut tasks = VecDeque::new();
+        if boxes {
+            tasks.push_back(Task::Mailboxes);
+        }
+        if !boxes || wish.search.is_some() || wish.fetch.is_some() {
+            tasks.push_back(Task::Examine);
+        }
+        Self {
+            several: wish.fetch.as_ref().is_some_and(|n| !n.is_one() || wish.search.is_some()),
+            wish,
+            reader: Reader::default(),
+            tasks,
+            asked: None,
+            tags: 0,
+            exists: 0,
+            found: Vec::new(),
+            sink: Sink::Nowhere,
+            got: false,
+            facts: (String::new(), String::new()),
+            over: false,
+            worst: None,
+            events: VecDeque::new(),
+        }
+    }
+
+    fn line_of(&self, task: &Task) -> Vec<u8> {
+        match task {
+            Task::Mailboxes => b"LIST \"\" \"*\"".to_vec(),
+            Task::Status(name) => [b"STATUS ", name.as_slice(), b" (MESSAGES UNSEEN)"].concat(),
+            Task::Examine => {
+                let folder = utf7::encode(self.wish.folder.as_deref().unwrap_or("INBOX"));
+                [b"EXAMINE ", quoted(folder.as_bytes()).unwrap_or_default().as_slice()].concat()
+            }
+            Task::Search => {
+                let keys = self.wish.search.as_deref().unwrap_or("ALL");
+                let charset = if keys.is_ascii() { "" } else { "CHARSET UTF-8 " };
+                format!("SEARCH {charset}{keys}").into_bytes()
+            }
+            Task::Header(n) => {
+                let fields = "BODY.PEEK[HEADER.FIELDS (DATE FROM SUBJECT)]";
+                format!("FETCH {n} (FLAGS RFC822.SIZE {fields})").into_bytes()
+            }
+            Task::Get(n) => format!("FETCH {n} BODY.PEEK[]").into_bytes(),
+            Task::Logout => b"LOGOUT".to_vec(),
+        }
+    }
+
+    fn say(&mut self, ports: &mut Ports<'_>, task: Task) {
+        self.tags += 1;
+        // The session before has used others.
+        let tag = format!("f{}", self.tags).into_bytes();
+        let line = [tag.as_slice(), b" ", &self.line_of(&task)].concat();
+        ports.to_peer.push(&line);
+        ports.to_peer.push(b"\r\n");
+        self.events.push_back(Event::Said(String::from_utf8_lossy(&line).into_owned()));
+        self.got = false;
+        self.sink = match task {
+            Task::Header(_) => Sink::Header(Gatherer::default()),
+            Task::Get(_) if self.several => Sink::Mbox(Mboxrd::default()),
+            Task::Get(_) => Sink::Plain,
+            Task::Mailboxes | Task::Status(_) | Task::Examine | Task::Search | Task::Logout => {
+                Sink::Nowhere
+            }
+        };
+        self.asked = Some((tag, task));
+    }
+
+    fn hear(&mut self, ports: &mut Ports<'_>) -> Result<bool, ProtocolError> {
+        let in_literal = self.reader.in_literal();
+        let room = ports.to_user.room();
+        let Some((piece, response)) = self.reader.read(&mut ports.peer, room)? else {
+            return Ok(false);
+        };
+        if in_literal {
+            self.pour(ports, piece);
+        }
+        if let Some(response) = response {
+            self.heard(ports, response)?;
+        }
+        Ok(true)
+    }
+
+    /// Octets of a message.
+    fn pour(&mut self, ports: &mut Ports<'_>, piece: &[u8]) {
+        let first = !std::mem::replace(&mut self.got, true);
+        match &mut self.sink {
+            Sink::Nowhere => {}
+            Sink::Header(header) => header.add(piece),
+            Sink::Plain => ports.to_user.push(piece),
+            Sink::Mbox(mbox) => ports.to_user.with(|out| {
+                if first {
+                    mbox.begin(&self.wish.date, out);
+                }
+                mbox.encode(piece, out);
+            }),
+        }
+    }
+
+    fn heard(&mut self, ports: &mut Ports<'_>, response: Response) -> Result<(), ProtocolError> {
+        match response {
+            Response::Data(line) => self.data(ports, &line),
+            Response::Status(Status::Bye, line) if !self.is_leaving() => {
+                let reply = Reply { status: Status::Bye, line };
+                return Err(ProtocolError::Declined {
+                    what: "to go on",
+                    later: true,
+                    text: reply.line,
+                });
+            }
+            Response::Status(..) => {}
+            Response::GoOn(text) => self.events.push_back(Event::Unasked(text)),
+            Response::Tagged(tag, status, line) => {
+                let Some((_, task)) = self.asked.take_if(|(asked, _)| *asked == tag) else {
+                    self.events.push_back(Event::Unasked(line));
+                    return Ok(());
+                };
+                self.answered(ports, task, &Reply { status, line });
+            }
+        }
+        Ok(())
+    }
+
+    fn is_leaving(&self) -> bool {
+        matches!(self.asked, Some((_, Task::Logout)))
+    }
+
+    fn data(&mut self, ports: &mut Ports<'_>, line: &[u8]) {
+        let text = String::from_utf8_lossy(line).into_owned();
+        let mut words = text.split_ascii_whitespace().skip(1);
+        let (first, second) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+        match (first.to_ascii_uppercase().as_str(), second.to_ascii_uppercase().as_str()) {
+            (n, "EXISTS") => self.exists = n.parse().unwrap_or(0),
+            ("SEARCH", _) => {
+                let numbers = text.split_ascii_whitespace().skip(2);
+                self.found.extend(numbers.filter_map(|n| n.parse::<u32>().ok()));
+            }
+            ("LIST", _) if !text.to_ascii_lowercase().contains("\\noselect") => {
+                if let Some(name) = last_string(line)
+                    && self.tasks.len() < MOST_MAILBOXES
+                {
+                    self.tasks.push_back(Task::Status(name.to_vec()));
+                }
+            }
+            ("STATUS", _) => {
+                if let Some((_, Task::Status(name))) = &self.asked {
+                    let (all, unseen) = (after(&text, "MESSAGES "), after(&text, "UNSEEN "));
+                    let name = utf7::decode(&unquoted(name));
+                    let line = format!("{name}\t{all}\t{unseen}\n");
+                    ports.to_user.push(line.as_bytes());
+                }
+            }
+            (_, "FETCH") => {
+                if matches!(self.sink, Sink::Header(_)) {
+                    let flags =
+                        text.split_once("FLAGS (").and_then(|(_, rest)| rest.split_once(')'));
+                    let flags = flags.map_or("", |(flags, _)| flags).to_owned();
+                    self.facts = (after(&text, "RFC822.SIZE "), flags);
+                }
+                // A short message may come as a string.
+                if !self.got
+                    && let Some((_, string)) = text.split_once("BODY[] \"")
+                    && let Some(end) = string.rfind('"')
+                {
+                    let string = unquoted(format!("\"{}\"", &string[..end]).as_bytes());
+                    self.pour(ports, string.as_bytes());
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn answered(&mut self, ports: &mut Ports<'_>, task: Task, reply: &Reply) {
+        self.over = task == Task::Logout;
+        let answer = Answer::Imap(Verb::Other, reply.clone());
+        self.events.push_back(Event::Reply { ours: true, answer });
+        let sink = std::mem::replace(&mut self.sink, Sink::Nowhere);
+        match (sink, &task) {
+            (Sink::Mbox(mut mbox), _) if self.got => ports.to_user.with(|out| mbox.end(out)),
+            (Sink::Header(header), Task::Header(n)) if self.got => {
+                let Envelope { date, from, subject } = header.envelope();
+                let (size, flags) = &self.facts;
+                let line = format!("{n}\t{size}\t{flags}\t{date}\t{from}\t{subject}\n");
+                ports.to_user.push(line.as_bytes());
+            }
+            _ => {}
+        }
+        if reply.status != Status::Ok {
+            let what = match &task {
+                Task::Mailboxes => "to list its mailboxes".to_owned(),
+                Task::Status(name) => {
+                    format!("to tell about {}", utf7::decode(&unquoted(name)))
+                }
+                Task::Examine => {
+                    self.tasks.clear();
+                    format!("the mailbox {}", self.wish.folder.as_deref().unwrap_or("INBOX"))
+                }
+                Task::Search => {
+                    self.tasks.clear();
+                    "the search".to_owned()
+                }
+                Task::Header(n) | Task::Get(n) => format!("message {n}"),
+                Task::Logout => "to say goodbye".to_owned(),
+            };
+            self.no(what, reply);
+        } else {
+            match task {
+                Task::Examine if self.wish.search.is_some() => {
+                    self.tasks.push_front(Task::Search);
+                }
+                Task::Examine => {
+                    let picked = self.wish.fetch.as_ref().map(|n| n.pick(self.exists));
+                    self.plan((1..=self.exists).collect(), picked.unwrap_or_default());
+                }
+                Task::Search => {
+                    let found = std::mem::take(&mut self.found);
+                    if self.wish.fetch.is_none() && !self.wish.list {
+                        for n in &found {
+                            ports.to_user.push(format!("{n}\n").as_bytes());
+                        }
+                    }
+                    let picked = match &self.wish.fetch {
+                        Some(numbers) => {
+                            let picked = numbers.pick(self.exists);
+                            found.iter().copied().filter(|n| picked.contains(n)).collect()
+                        }
+                        None => Vec::new(),
+                    };
+                    self.plan(found, picked);
+                }
+                Task::Get(n) if !self.got => self.no(format!("message {n}"), reply),
+                Task::Mailboxes
+                | Task::Status(_)
+                | Task::Header(_)
+                | Task::Get(_)
+                | Task::Logout => {}
+            }
+        }
+    }
+
+    /// What is left to do, once it is known which messages there are.
+    fn plan(&mut self, all: Vec<u32>, picked: Vec<u32>) {
+        if self.wish.list && self.wish.folder.is_some() {
+            self.tasks.extend(all.into_iter().map(Task::Header));
+        }
+        self.tasks.extend(picked.into_iter().map(Task::Get));
+    }
+
+    fn no(&mut self, what: String, reply: &Reply) {
+        let later = matches!(reply.code_name().as_deref(), Some("UNAVAILABLE" | "INUSE"));
+        let worst = if later { Worst::Later } else { Worst::Refused };
+        self.worst = self.worst.max(Some(worst));
+        self.events.push_back(Event::No(what, reply.line.clone()));
+    }
+}
+
+/// The word behind this one: digits.
+fn after(text: &str, word: &str) -> String {
+    let rest = text.split_once(word).map_or("", |(_, rest)| rest);
+    rest.chars().take_while(char::is_ascii_digit).collect()
+}
+
+/// The string or atom at the end of a line, quotes included.
+fn last_string(line: &[u8]) -> Option<&[u8]> {
+    if line.last() != Some(&b'"') {
+        return line.rsplit(|&b| b == b' ').next().filter(|word| !word.is_empty());
+    }
+    // Back to the quote that no backslash stands before.
+    let inside = &line[..line.len() - 1];
+    let escaped =
+        |at: usize| inside[..at].iter().rev().take_while(|b| **b == b'\\').count() % 2 == 1;
+    let start = (0..inside.len()).rev().find(|&at| inside[at] == b'"' && !escaped(at))?;
+    Some(&line[start..])
+}
+
+/// What a quoted string means; an atom means itself.
+fn unquoted(string: &[u8]) -> String {
+    let text = String::from_utf8_lossy(string);
+    let Some(inside) = text.strip_prefix('"').and_then(|t| t.strip_suffix('"')) else {
+        return text.into_owned();
+    };
+    let mut out = String::new();
+    let mut chars = inside.chars();
+    while let Some(c) = chars.next() {
+        out.extend(if c == '\\' { chars.next() } else { Some(c) });
+    }
+    out
+}
+
+impl Session for Fetch {
+    fn worst(&self) -> Option<Worst> {
+        self.worst
+    }
+
+    fn is_setting_up(&self) -> bool {
+        false
+    }
+}
+
+impl Machine for Fetch {
+    type Event = Event;
+
+    fn step(&mut self, ports: &mut Ports<'_>) -> Result<Step<Event>, ProtocolError> {
+        loop {
+            if let Some(event) = self.events.pop_front() {
+                return Ok(Step::Event(event));
+            }
+            if self.over {
+                return Ok(Step::Done);
+            }
+            if self.asked.is_none() {
+                let task = self.tasks.pop_front().unwrap_or(Task::Logout);
+                self.say(ports, task);
+                continue;
+            }
+            if self.hear(ports)? {
+                continue;
+            }
+            if ports.peer.eof && (ports.peer.rest().is_empty() || ports.to_user.room() > 0) {
+                if self.is_leaving() && !self.reader.is_inside() {
+                    return Ok(Step::Done);
+                }
+                return Err(ProtocolError::Cut {
+                    waiting_for: match self.reader.is_inside() {
+                        true => "the end of its response: this is not all",
+                        false => "its reply to the last command",
+                    },
+                });
+            }
+            return Ok(Step::Wait);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_found_at_the_end_of_a_line() {
+        for (line, name) in [
+            (r#"* LIST () "/" INBOX"#, "INBOX"),
+            (r#"* LIST () "/" "a b""#, "a b"),
+            (r#"* LIST () "/" "a \"b\" \\""#, r#"a "b" \"#),
+            (r#"* LIST () NIL """#, ""),
+        ] {
+            let found = last_string(line.as_bytes()).map(unquoted);
+            assert_eq!(found.as_deref(), Some(name), "{line}");
+        }
+    }
+}
