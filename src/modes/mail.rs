@@ -357,7 +357,15 @@ fn hold(
         })) if config.exit_zero => Ok(()),
         other => other,
     };
-    let result = talk::finish(reactor, None, result, endpoint, peer);
+    let result = match result {
+        Ok(()) => {
+            // The server has said goodbye, so it has everything: nothing is to be waited for.
+            let mut endpoint = endpoint;
+            let _ = endpoint.close_write().and_then(|_| endpoint.turn());
+            Ok(Exit::DONE)
+        }
+        failed => talk::finish(reactor, None, failed, endpoint, peer),
+    };
     if result.is_ok() {
         talk::report_totals(report, totals, start, reactor.now());
     }
