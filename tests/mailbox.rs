@@ -350,3 +350,30 @@ fn a_message_that_is_not_whole_is_an_error() {
         heard.join().unwrap();
     }
 }
+
+#[test]
+fn imap_stores_tells_of_it_and_deletes_without_typing() {
+    let Some(dovecot) = Dovecot::start() else { return };
+    let place = format!("localhost:{}", dovecot.ports[IMAPS]);
+    let login = ["-4", "--imap", "--ssl", "--ssl-insecure", "--auth", "ann:secret", &place];
+    let idler = tool::ncat(&[&login[..], &["-v", "--idle", "--accept", "1"]].concat());
+    idler.wait_stderr("C: f2 IDLE");
+    let file = file_in(&dovecot.dir, "new.eml", "Subject: third\n\nGrüezi\n.\n");
+    let output = read(&dovecot, "--imap", IMAP, &["--append", arg(&file)]).expect_code(0);
+    output.expect_stdout("").expect_stderr("");
+    // It ends by itself, with a line for what has arrived.
+    let output = idler.wait().expect_code(0);
+    let line = output.text();
+    assert!(line.starts_with("3\t") && line.ends_with("\tthird\n"), "{line}");
+    let output = read(&dovecot, "--imap", IMAPS, &["--fetch", "3"]).expect_code(0);
+    same(&output.stdout, "Subject: third\r\n\r\nGrüezi\r\n.\r\n".as_bytes());
+    let options = ["--fetch", "2", "--delete", "2-3"];
+    let output = read(&dovecot, "--imap", IMAPS, &options).expect_code(0).expect_stderr("");
+    same(&output.stdout, SECOND.as_bytes());
+    let output = read(&dovecot, "--imap", IMAPS, &["--list"]).expect_code(0);
+    output.expect_stdout("INBOX\t1\t1\n");
+    let output = read(&dovecot, "--imap", IMAPS, &["--append", arg(&file), "--folder", "No/such"]);
+    output.expect_code(69).expect_stderr("refused to store the message");
+    let output = read(&dovecot, "--imap", IMAPS, &["--append", "/no/such"]).expect_code(2);
+    output.expect_stderr("cannot read --append /no/such");
+}

@@ -305,9 +305,18 @@ pub(super) struct Args {
     /// With --pop3 and --fetch: of each message the header and N lines
     #[arg(long, value_name = "N", allow_hyphen_values = true, help_heading = MAIL)]
     pub(super) top: Option<String>,
-    /// With --pop3: delete these messages at the end
+    /// Delete these messages, after all else
     #[arg(long, value_name = "NUMBERS", allow_hyphen_values = true, help_heading = MAIL)]
     pub(super) delete: Option<String>,
+    /// With --imap: store the message in this file
+    #[arg(long, value_name = "FILE", allow_hyphen_values = true, help_heading = MAIL)]
+    pub(super) append: Option<PathBuf>,
+    /// With --imap: wait, and print a line for each message that arrives
+    #[arg(long, help_heading = MAIL)]
+    pub(super) idle: bool,
+    /// With --idle: end after so many messages
+    #[arg(long, value_name = "N", allow_hyphen_values = true, help_heading = MAIL)]
+    pub(super) accept: Option<String>,
     /// With --imap: this mailbox [INBOX]
     #[arg(long, value_name = "NAME", allow_hyphen_values = true, help_heading = MAIL)]
     pub(super) folder: Option<String>,

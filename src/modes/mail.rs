@@ -15,11 +15,13 @@ use crate::proto::content::Style;
 use crate::proto::sasl::{self, Credentials, Mechanism, Secret};
 use crate::proto::session::{self, Answer, Event, Pace, Session, Worst};
 use crate::proto::smtp::send::{Order, Reports, Sender, Stage};
+use crate::proto::smtp::stuff::Stuffer;
 use crate::proto::{imap, pop3, smtp, starttls};
 use crate::report::Report;
 use crate::sys::terminal::ask_secret;
 use crate::term::explain::{self, After, store};
 use crate::term::safe::quote;
+use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime};
 
 /// What is spoken.
@@ -82,6 +84,8 @@ pub struct Config {
     pub sending: Option<Sending>,
     /// Nobody types: a mailbox is read.
     pub reading: Option<Reading>,
+    /// What `reading` is to store.
+    pub append: Option<PathBuf>,
     /// No helped session: upgrade, then carry bytes (`--starttls=smtp` without `--smtp`).
     pub upgrade_only: bool,
 }
@@ -129,6 +133,16 @@ impl Config {
                     .hint("put it into NCAT_AUTH, or into a file for --auth-file")
             })?;
             login.password = Password::Known(Secret::new(secret));
+        }
+        if let (Some(Reading::Imap(wish)), Some(file)) = (&mut self.reading, &self.append) {
+            let octets = std::fs::read(file).map_err(|e| {
+                let file = file.display();
+                Error::machine(format!("cannot read --append {file}: {}", words(&e)))
+            })?;
+            let (mut lines, mut message) = (Stuffer::new(false, self.content.raw), Vec::new());
+            lines.encode(&octets, &mut message);
+            lines.finish(&mut message);
+            wish.append = Some(message);
         }
         if let Some(sending) = &mut self.sending
             && sending.stop == Stage::Data

@@ -194,7 +194,16 @@ fn session(protocol: &str, options: &str) -> Box<dyn Session> {
     }
     if protocol == "imapfetch" {
         let (folder, search) = (value("folder="), value("search="));
-        let wish = imap::fetch::Wish { list, folder, search, fetch: numbers("fetch="), date };
+        let wish = imap::fetch::Wish {
+            list,
+            folder,
+            search,
+            fetch: numbers("fetch="),
+            append: value("append=").map(|text| text.replace("\\n", "\r\n").into_bytes()),
+            delete: numbers("delete="),
+            idle: value("idle=").map(|n| n.parse().unwrap()),
+            date,
+        };
         return Box::new(imap::fetch::Fetch::new(wish));
     }
     let config = config(options);
@@ -390,6 +399,10 @@ transcripts! {
     a_message_in_a_string => "imapfetch-string",
     a_message_that_is_not_there => "imapfetch-missing",
     bye_in_the_middle_is_a_refusal => "imapfetch-bye",
+    a_message_is_stored => "imapfetch-append",
+    only_ours_are_expunged => "imapfetch-delete",
+    without_uidplus_all_are_expunged => "imapfetch-delete-plain",
+    what_arrives_is_told => "imapfetch-idle",
     lmtp_is_upgraded => "lmtp-upgrade",
     lmtp_without_tls_is_left => "lmtp-not-offered",
     ftp_is_upgraded => "ftp-upgrade",

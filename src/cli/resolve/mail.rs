@@ -228,6 +228,7 @@ pub(super) fn mail_config(
         exit_zero: args.exit_zero,
         sending,
         reading,
+        append: args.append.clone(),
         upgrade_only: false,
     })
 }
@@ -272,6 +273,9 @@ pub(super) fn only_with_helper(args: &Args, helper: Option<Protocol>) -> Result<
         (args.fetch.is_some(), "--fetch"),
         (args.top.is_some(), "--top"),
         (args.delete.is_some(), "--delete"),
+        (args.append.is_some(), "--append"),
+        (args.idle, "--idle"),
+        (args.accept.is_some(), "--accept"),
         (args.folder.is_some(), "--folder"),
         (args.search.is_some(), "--search"),
     ] {

@@ -20,7 +20,10 @@ pub(super) fn reading(
         (args.list, "--list", [Protocol::Pop3, Protocol::Imap]),
         (args.fetch.is_some(), "--fetch", [Protocol::Pop3, Protocol::Imap]),
         (args.top.is_some(), "--top", [Protocol::Pop3, Protocol::Pop3]),
-        (args.delete.is_some(), "--delete", [Protocol::Pop3, Protocol::Pop3]),
+        (args.delete.is_some(), "--delete", [Protocol::Pop3, Protocol::Imap]),
+        (args.append.is_some(), "--append", [Protocol::Imap, Protocol::Imap]),
+        (args.idle, "--idle", [Protocol::Imap, Protocol::Imap]),
+        (args.accept.is_some(), "--accept", [Protocol::Imap, Protocol::Imap]),
         (args.folder.is_some(), "--folder", [Protocol::Imap, Protocol::Imap]),
         (args.search.is_some(), "--search", [Protocol::Imap, Protocol::Imap]),
     ];
@@ -75,15 +78,28 @@ pub(super) fn reading(
         }
         // Without a word about the mailbox, --list is about which there are.
         let about_one = args.fetch.is_some() || args.search.is_some();
+        let about_one = about_one || args.delete.is_some() || args.idle;
+        let accept = args.accept.as_deref().map(|typed| {
+            typed.parse().ok().filter(|n| *n > 0 && is_number(typed)).ok_or_else(|| {
+                usage(format!("--accept takes a number of messages, not {}", quoted(typed)))
+            })
+        });
+        let accept = accept.transpose()?;
+        if accept.is_some() && !args.idle {
+            return Err(usage("--accept goes with --idle: messages that arrive"));
+        }
         let folder = args.folder.clone().or_else(|| about_one.then(|| "INBOX".to_owned()));
-        if !args.list && !about_one {
-            return Err(usage("--folder goes with --list, --search or --fetch"));
+        if !args.list && !about_one && args.append.is_none() {
+            return Err(usage("--folder goes with --list, --search, --fetch and their kin"));
         }
         Reading::Imap(imap::fetch::Wish {
             list: args.list,
             folder,
             search: args.search.clone(),
             fetch,
+            append: None,
+            delete: numbers("--delete", &args.delete)?,
+            idle: args.idle.then(|| accept.unwrap_or(0)),
             date: String::new(),
         })
     }))

@@ -1,13 +1,13 @@
 //! Reading IMAP mailboxes with nobody typing, once the login is through (RFC 9051).
 //!
 //! ```text
-//! LIST, STATUS ... ─┐
-//! EXAMINE ─► SEARCH ─► FETCH ... ─► LOGOUT
+//! APPEND ─► LIST, STATUS ... ─► EXAMINE or SELECT ─► SEARCH ─► FETCH ...
+//!        ─► STORE, EXPUNGE ─► IDLE, FETCH, IDLE ... ─► LOGOUT
 //! ```
 
 use super::reader::{Reader, Response};
 use super::utf7;
-use super::{Reply, Status, Verb, quoted};
+use super::{Offers, Reply, Status, Verb, quoted};
 use crate::proto::envelope::{Envelope, Gatherer};
 use crate::proto::mbox::Mboxrd;
 use crate::proto::numbers::Numbers;
@@ -29,6 +29,12 @@ pub struct Wish {
     pub search: Option<String>,
     /// These messages, by their place in the mailbox.
     pub fetch: Option<Numbers>,
+    /// This message is stored, its line ends being CR LF.
+    pub append: Option<Vec<u8>>,
+    /// These are deleted at the end.
+    pub delete: Option<Numbers>,
+    /// Wait for what arrives: so many messages, or for ever with 0.
+    pub idle: Option<u32>,
     /// The time for the lines between messages, as `asctime(3)` writes it.
     pub date: String,
 }
@@ -42,6 +48,13 @@ enum Task {
     /// Date, From and Subject of one, for the list.
     Header(u32),
     Get(u32),
+    Append,
+    Capability,
+    /// The lasting number of one that is to be deleted.
+    Uid(u32),
+    Mark(u32),
+    Expunge,
+    Idle,
     Logout,
 }
 
@@ -62,7 +75,14 @@ pub struct Fetch {
     tasks: VecDeque<Task>,
     asked: Option<(Vec<u8>, Task)>,
     tags: u32,
+    offers: Offers,
     exists: u32,
+    /// Messages that were there when we last looked.
+    seen: u32,
+    arrived: u32,
+    /// The server tells what arrives.
+    idling: bool,
+    uids: Vec<u32>,
     found: Vec<u32>,
     sink: Sink,
     /// The message that was asked for has come.
@@ -80,10 +100,18 @@ impl Fetch {
     pub fn new(wish: Wish) -> Self {
         let boxes = wish.list && wish.folder.is_none();
         let mut tasks = VecDeque::new();
+        if wish.append.is_some() {
+            tasks.push_back(Task::Append);
+        }
         if boxes {
             tasks.push_back(Task::Mailboxes);
         }
-        if !boxes || wish.search.is_some() || wish.fetch.is_some() {
+        if wish.delete.is_some() {
+            tasks.push_back(Task::Capability);
+        }
+        let about_messages = wish.search.is_some() || wish.fetch.is_some();
+        let about_messages = about_messages || wish.delete.is_some() || wish.idle.is_some();
+        if about_messages || wish.list && !boxes {
             tasks.push_back(Task::Examine);
         }
         Self {
@@ -93,7 +121,12 @@ impl Fetch {
             tasks,
             asked: None,
             tags: 0,
+            offers: Offers::default(),
             exists: 0,
+            seen: 0,
+            arrived: 0,
+            idling: false,
+            uids: Vec::new(),
             found: Vec::new(),
             sink: Sink::Nowhere,
             got: false,
@@ -108,10 +141,24 @@ impl Fetch {
         match task {
             Task::Mailboxes => b"LIST \"\" \"*\"".to_vec(),
             Task::Status(name) => [b"STATUS ", name.as_slice(), b" (MESSAGES UNSEEN)"].concat(),
-            Task::Examine => {
-                let folder = utf7::encode(self.wish.folder.as_deref().unwrap_or("INBOX"));
-                [b"EXAMINE ", quoted(folder.as_bytes()).unwrap_or_default().as_slice()].concat()
+            Task::Examine if self.wish.delete.is_some() => {
+                [b"SELECT ", self.folder().as_slice()].concat()
             }
+            Task::Examine => [b"EXAMINE ", self.folder().as_slice()].concat(),
+            Task::Append => {
+                let length = self.wish.append.as_ref().map_or(0, Vec::len);
+                let length = format!(" {{{length}}}");
+                [b"APPEND ", self.folder().as_slice(), length.as_bytes()].concat()
+            }
+            Task::Capability => b"CAPABILITY".to_vec(),
+            Task::Uid(n) => format!("FETCH {n} UID").into_bytes(),
+            Task::Mark(n) => format!("STORE {n} +FLAGS.SILENT (\\Deleted)").into_bytes(),
+            Task::Expunge if self.offers.has("UIDPLUS") => {
+                let uids: Vec<_> = self.uids.iter().map(u32::to_string).collect();
+                format!("UID EXPUNGE {}", uids.join(",")).into_bytes()
+            }
+            Task::Expunge => b"EXPUNGE".to_vec(),
+            Task::Idle => b"IDLE".to_vec(),
             Task::Search => {
                 let keys = self.wish.search.as_deref().unwrap_or("ALL");
                 let charset = if keys.is_ascii() { "" } else { "CHARSET UTF-8 " };
@@ -124,6 +171,11 @@ impl Fetch {
             Task::Get(n) => format!("FETCH {n} BODY.PEEK[]").into_bytes(),
             Task::Logout => b"LOGOUT".to_vec(),
         }
+    }
+
+    fn folder(&self) -> Vec<u8> {
+        let folder = utf7::encode(self.wish.folder.as_deref().unwrap_or("INBOX"));
+        quoted(folder.as_bytes()).unwrap_or_default()
     }
 
     fn say(&mut self, ports: &mut Ports<'_>, task: Task) {
@@ -139,10 +191,23 @@ impl Fetch {
             Task::Header(_) => Sink::Header(Gatherer::default()),
             Task::Get(_) if self.several => Sink::Mbox(Mboxrd::default()),
             Task::Get(_) => Sink::Plain,
-            Task::Mailboxes | Task::Status(_) | Task::Examine | Task::Search | Task::Logout => {
-                Sink::Nowhere
-            }
+            Task::Mailboxes
+            | Task::Status(_)
+            | Task::Examine
+            | Task::Search
+            | Task::Append
+            | Task::Capability
+            | Task::Uid(_)
+            | Task::Mark(_)
+            | Task::Expunge
+            | Task::Idle
+            | Task::Logout => Sink::Nowhere,
         };
+        if task == Task::Expunge && !self.offers.has("UIDPLUS") {
+            self.events.push_back(Event::Remark(
+                "the server has no UIDPLUS: what others have marked as deleted goes as well",
+            ));
+        }
         self.asked = Some((tag, task));
     }
 
@@ -189,7 +254,17 @@ impl Fetch {
                 });
             }
             Response::Status(..) => {}
-            Response::GoOn(text) => self.events.push_back(Event::Unasked(text)),
+            Response::GoOn(text) => match (&self.asked, &self.wish.append) {
+                (Some((_, Task::Append)), Some(message)) => {
+                    ports.to_peer.push(message);
+                    ports.to_peer.push(b"\r\n");
+                }
+                (Some((_, Task::Idle)), _) => {
+                    self.idling = true;
+                    self.wake_up(ports);
+                }
+                _ => self.events.push_back(Event::Unasked(text)),
+            },
             Response::Tagged(tag, status, line) => {
                 let Some((_, task)) = self.asked.take_if(|(asked, _)| *asked == tag) else {
                     self.events.push_back(Event::Unasked(line));
@@ -210,7 +285,20 @@ impl Fetch {
         let mut words = text.split_ascii_whitespace().skip(1);
         let (first, second) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
         match (first.to_ascii_uppercase().as_str(), second.to_ascii_uppercase().as_str()) {
-            (n, "EXISTS") => self.exists = n.parse().unwrap_or(0),
+            (n, "EXISTS") => {
+                self.exists = n.parse().unwrap_or(0);
+                self.wake_up(ports);
+            }
+            (n, "EXPUNGE") => {
+                self.exists = self.exists.saturating_sub(1);
+                if n.parse().is_ok_and(|n: u32| n <= self.seen) {
+                    self.seen -= 1;
+                }
+            }
+            ("CAPABILITY", _) => {
+                let list = text.split_once("CAPABILITY").map_or("", |(_, list)| list);
+                self.offers = Offers::read(list);
+            }
             ("SEARCH", _) => {
                 let numbers = text.split_ascii_whitespace().skip(2);
                 self.found.extend(numbers.filter_map(|n| n.parse::<u32>().ok()));
@@ -236,6 +324,9 @@ impl Fetch {
                         text.split_once("FLAGS (").and_then(|(_, rest)| rest.split_once(')'));
                     let flags = flags.map_or("", |(flags, _)| flags).to_owned();
                     self.facts = (after(&text, "RFC822.SIZE "), flags);
+                }
+                if matches!(self.asked, Some((_, Task::Uid(_)))) {
+                    self.uids.extend(after(&text, "UID ").parse::<u32>().ok());
                 }
                 // A short message may come as a string.
                 if !self.got
@@ -279,7 +370,15 @@ impl Fetch {
                     self.tasks.clear();
                     "the search".to_owned()
                 }
-                Task::Header(n) | Task::Get(n) => format!("message {n}"),
+                Task::Header(n) | Task::Get(n) => {
+                    self.spare(*n);
+                    format!("message {n}")
+                }
+                Task::Append => "to store the message".to_owned(),
+                Task::Capability => "to tell what it can".to_owned(),
+                Task::Uid(n) | Task::Mark(n) => format!("to delete message {n}"),
+                Task::Expunge => "to delete what is marked".to_owned(),
+                Task::Idle => "to tell what arrives".to_owned(),
                 Task::Logout => "to say goodbye".to_owned(),
             };
             self.no(what, reply);
@@ -308,11 +407,30 @@ impl Fetch {
                     };
                     self.plan(found, picked);
                 }
-                Task::Get(n) if !self.got => self.no(format!("message {n}"), reply),
+                Task::Get(n) if !self.got => {
+                    self.spare(n);
+                    self.no(format!("message {n}"), reply);
+                }
+                Task::Idle => {
+                    self.idling = false;
+                    let new = self.seen + 1..=self.exists;
+                    self.arrived += self.exists.saturating_sub(self.seen);
+                    self.seen = self.exists;
+                    self.tasks.extend(new.map(Task::Header));
+                    let enough = self.wish.idle.is_some_and(|n| n > 0 && self.arrived >= n);
+                    if !enough {
+                        self.tasks.push_back(Task::Idle);
+                    }
+                }
                 Task::Mailboxes
                 | Task::Status(_)
                 | Task::Header(_)
                 | Task::Get(_)
+                | Task::Append
+                | Task::Capability
+                | Task::Uid(_)
+                | Task::Mark(_)
+                | Task::Expunge
                 | Task::Logout => {}
             }
         }
@@ -324,6 +442,29 @@ impl Fetch {
             self.tasks.extend(all.into_iter().map(Task::Header));
         }
         self.tasks.extend(picked.into_iter().map(Task::Get));
+        let doomed = self.wish.delete.as_ref().map(|n| n.pick(self.exists)).unwrap_or_default();
+        let any = !doomed.is_empty();
+        self.tasks.extend(doomed.into_iter().flat_map(|n| [Task::Uid(n), Task::Mark(n)]));
+        if any {
+            self.tasks.push_back(Task::Expunge);
+        }
+        self.seen = self.exists;
+        if self.wish.idle.is_some() {
+            self.tasks.push_back(Task::Idle);
+        }
+    }
+
+    /// What was not read is not deleted.
+    fn spare(&mut self, n: u32) {
+        self.tasks.retain(|task| *task != Task::Uid(n) && *task != Task::Mark(n));
+    }
+
+    /// Something has arrived while the server was to tell: it is asked what.
+    fn wake_up(&mut self, ports: &mut Ports<'_>) {
+        if self.idling && self.exists > self.seen {
+            self.idling = false;
+            ports.to_peer.push(b"DONE\r\n");
+        }
     }
 
     fn no(&mut self, what: String, reply: &Reply) {
@@ -388,7 +529,15 @@ impl Machine for Fetch {
             if self.over {
                 return Ok(Step::Done);
             }
+            // What nobody has got yet must not be deleted.
+            let deletes = matches!(self.tasks.front(), Some(Task::Mark(_)));
+            if self.asked.is_none() && deletes && !ports.to_user.is_clear() {
+                return Ok(Step::Wait);
+            }
             if self.asked.is_none() {
+                if self.uids.is_empty() && self.tasks.front() == Some(&Task::Expunge) {
+                    self.tasks.pop_front();
+                }
                 let task = self.tasks.pop_front().unwrap_or(Task::Logout);
                 self.say(ports, task);
                 continue;
