@@ -66,6 +66,17 @@ impl Player {
         (step, from_peer, from_user)
     }
 
+    /// One step, with a server that may have sent anything.
+    fn damaged_step(&mut self, peer_seen: usize) -> (Step<()>, usize, usize) {
+        let tls = self.tls;
+        let result = self.step(peer_seen);
+        if self.tls != tls && peer_seen > result.1 {
+            // The dialogue lets nobody speak behind the go-ahead.
+            self.end = Some(Ok(()));
+        }
+        result
+    }
+
     /// Runs until nothing moves any more, showing the inputs a chunk more at a time.
     fn settle(&mut self) {
         let mut peer_seen = 0;
@@ -530,4 +541,105 @@ fn a_password_is_never_told() {
     // The events, which -v prints, hold it masked.
     assert!(!player.told.contains("secret") && player.told.contains("AUTH PLAIN ****"));
     assert!(!player.told.contains("AGFubgBz"), "{}", player.told);
+}
+
+/// Numbers that are the same in every run.
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, sides: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        usize::try_from(self.0 >> 33).unwrap() % sides.max(1)
+    }
+}
+
+/// What the server of a transcript says, with some damage.
+fn damaged(says: &[u8], dice: &mut Dice) -> Vec<u8> {
+    let mut says = says.to_vec();
+    for _ in 0..=dice.roll(4) {
+        let at = dice.roll(says.len());
+        match dice.roll(7) {
+            0 => says.truncate(at),
+            1 => says[at..].reverse(),
+            2 => {
+                let piece = says[at..(at + dice.roll(40)).min(says.len())].to_vec();
+                says.splice(at..at, piece);
+            }
+            3 => says.splice(at..at, vec![b'9'; dice.roll(30)]).for_each(drop),
+            4 => says.splice(at..at, *b"{4294967295}\r\n").for_each(drop),
+            5 => says.splice(at..at, vec![u8::try_from(dice.roll(256)).unwrap(); 3]).for_each(drop),
+            _ => {
+                if let Some(byte) = says.get_mut(at) {
+                    *byte ^= 1 << dice.roll(8);
+                }
+            }
+        }
+    }
+    says
+}
+
+/// No server, however odd, makes a machine panic, spin, or say without end.
+#[test]
+fn damage_ends_in_an_error_or_an_end_but_never_in_a_loop() {
+    let mut played = 0;
+    for entry in std::fs::read_dir("tests/transcripts").unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
+        let transcript = std::fs::read_to_string(&path).unwrap();
+        let lines = |key: &'static str| {
+            let lines = transcript.lines().filter_map(move |line| line.strip_prefix(key));
+            lines.map(|line| line.strip_prefix(' ').unwrap_or(line)).collect::<Vec<_>>()
+        };
+        let says = transcript.lines().filter_map(|line| match line.split_at_checked(3) {
+            Some(("S: ", text)) => Some(format!("{text}\r\n")),
+            Some(("Q: ", text)) => Some(text.replace("\\n", "\n")),
+            _ => None,
+        });
+        let says: String = says.collect();
+        let user: String = lines("U:").iter().map(|line| format!("{line}\n")).collect();
+        let (protocol, _) = name.split_once('-').unwrap();
+        for seed in 1..=150 {
+            let mut dice = Dice(0x9e37_79b9_7f4a_7c15_u64.wrapping_mul(seed));
+            let peer = damaged(says.as_bytes(), &mut dice);
+            let mut player = Player {
+                machine: session(protocol, &lines("O:").join(" ")),
+                chunk: 1 + dice.roll(64),
+                peer,
+                peer_eof: true,
+                user: user.clone().into_bytes(),
+                user_seen: 0,
+                said: Vec::new(),
+                shown: Vec::new(),
+                printed: Vec::new(),
+                told: String::new(),
+                tls: false,
+                end: None,
+            };
+            let (mut seen, mut idle, mut steps) = (0, 0, 0);
+            // A machine that has nothing to do for two turns, with everything there, waits.
+            while player.end.is_none() && idle < 2 {
+                let said = player.said.len();
+                let (step, from_peer, from_user) = player.damaged_step(seen);
+                seen -= from_peer;
+                let more = seen < player.peer.len() || player.user_seen < player.user.len();
+                let moved = step != Step::Wait || from_peer + from_user > 0;
+                if moved || player.said.len() > said {
+                    idle = 0;
+                } else if more {
+                    seen = (seen + player.chunk).min(player.peer.len());
+                    player.user_seen = (player.user_seen + 100).min(player.user.len());
+                } else {
+                    idle += 1;
+                }
+                steps += 1;
+                assert!(steps < 100_000, "{name}, seed {seed}: it spins");
+                assert!(player.said.len() < 1_000_000, "{name}, seed {seed}: it goes on and on");
+            }
+            assert!(player.end.is_some(), "{name}, seed {seed}: the server has left, and it waits");
+            played += 1;
+        }
+    }
+    assert!(played > 10_000, "{played}");
 }

@@ -198,6 +198,9 @@ impl Sender {
                 let got = rest[..80].to_vec();
                 return Err(ProtocolError::Malformed { expected: "a reply line with an end", got });
             }
+            if ports.peer.eof && !rest.is_empty() {
+                return Err(ProtocolError::Cut { waiting_for: "the end of its line" });
+            }
             return Ok(false);
         };
         if let Some(reply) = self.reader.line(line)? {
