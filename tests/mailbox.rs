@@ -377,3 +377,31 @@ fn imap_stores_tells_of_it_and_deletes_without_typing() {
     let output = read(&dovecot, "--imap", IMAPS, &["--append", "/no/such"]).expect_code(2);
     output.expect_stderr("cannot read --append /no/such");
 }
+
+#[test]
+fn a_session_is_recorded_with_its_speakers_and_without_its_secrets() {
+    let Some(dovecot) = Dovecot::start() else { return };
+    let log = dovecot.dir.path().join("record");
+    for (helper, port, script, typed) in [
+        ("--imap", IMAPS, "a1 LOGIN ann secret\n", "C: a1 LOGIN ****\n"),
+        ("--pop3", POP3S, "USER ann\nPASS secret\n", "C: PASS ****\n"),
+        ("--pop3", POP3S, "AUTH PLAIN\nAGFubgBzZWNyZXQ=\n", "C: ****\n"),
+    ] {
+        let options = ["--ssl", "--ssl-insecure", "-o", arg(&log), "--output-format", "dialog"];
+        call(&dovecot, helper, port, &[&options[..], &["--redact"]].concat(), script)
+            .expect_code(0);
+        let record = std::fs::read_to_string(&log).unwrap();
+        assert!(record.contains(typed), "{record}");
+        assert!(!record.contains("secret") && !record.contains("AGFubgBz"), "{record}");
+        // Every line has a time and a speaker, and the greeting is the first.
+        for line in record.lines() {
+            let (time, words) = line.split_once(' ').unwrap();
+            assert!(time.parse::<f64>().is_ok_and(|time| (0.0..60.0).contains(&time)), "{line}");
+            assert!(words.starts_with("C: ") || words.starts_with("S: "), "{line}");
+        }
+        assert!(record.lines().next().unwrap().contains(" S: "), "{record}");
+        call(&dovecot, helper, port, &options, script).expect_code(0);
+        let record = std::fs::read_to_string(&log).unwrap();
+        assert!(record.contains("secret") || record.contains("AGFubgBz"), "{record}");
+    }
+}

@@ -357,6 +357,12 @@ pub(super) struct Args {
     /// Record them as a hex dump
     #[arg(short = 'x', long, value_name = "FILE", allow_hyphen_values = true, help_heading = RECORD)]
     pub(super) hex_dump: Option<PathBuf>,
+    /// What -o writes: raw bytes, a dialog with times and speakers, the same as jsonl, or hex [raw]
+    #[arg(long, value_name = "FORMAT", allow_hyphen_values = true, help_heading = RECORD)]
+    pub(super) output_format: Option<String>,
+    /// Mask logins in a dialog that is recorded
+    #[arg(long, help_heading = RECORD)]
+    pub(super) redact: bool,
     /// Append to the recordings
     #[arg(long, help_heading = RECORD)]
     pub(super) append_output: bool,

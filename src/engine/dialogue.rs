@@ -3,7 +3,7 @@
 use super::manners::{Facts, Manners, Patience, PeerEnd, Receive};
 use super::pipe::{Broken, FIRST};
 use super::relay::peer_trouble;
-use super::tap::Tap;
+use super::tap::{Tap, Way};
 use super::{Conversation, LOCAL, REMOTE, Status, Trouble};
 use crate::net::buf::Buf;
 use crate::net::endpoint::{Endpoint, Io, Moved};
@@ -465,7 +465,7 @@ impl Side {
                 let words = &self.outbox[self.sent..];
                 if let Moved::Bytes(n) = self.endpoint.write(words).map_err(Broken::Sink)? {
                     if let Some(tap) = &mut tap {
-                        tap.record(&words[..n]);
+                        tap.record(Way::Sent, &words[..n]);
                     }
                     self.sent += n;
                     self.sent_total += n as u64;
@@ -486,7 +486,7 @@ impl Side {
                     Moved::Bytes(n) => {
                         let new = &self.inbox.bytes()[before..];
                         if let Some(tap) = &mut tap {
-                            tap.record(new);
+                            tap.record(Way::Heard, new);
                         }
                         let wanted = FIRST - self.first.len().min(FIRST);
                         self.first.extend_from_slice(&new[..wanted.min(new.len())]);

@@ -1,6 +1,6 @@
 //! One direction of a conversation: source, carry, sink.
 
-use super::tap::Tap;
+use super::tap::{Tap, Way};
 use crate::net::buf::Buf;
 use crate::net::endpoint::{Endpoint, Moved};
 use crate::sys::splice::KernelPipe;
@@ -196,7 +196,7 @@ impl Pipe {
         &mut self,
         from: &mut Endpoint,
         to: &mut Endpoint,
-        tap: &mut Tap,
+        (tap, way): (&mut Tap, Way),
         budget: usize,
         now: Instant,
     ) -> Result<Turn, Broken> {
@@ -209,7 +209,7 @@ impl Pipe {
             self.go_blind(from, to);
             let held = self.held_until.is_some();
             if self.flow == Flow::Open && !held && from.can_read() && self.has_room(from, to) {
-                match self.fill(from, to, tap).map_err(Broken::Source)? {
+                match self.fill(from, to, tap, way).map_err(Broken::Source)? {
                     Moved::Bytes(n) => {
                         spent += n;
                         self.taken += n as u64;
@@ -282,7 +282,13 @@ impl Pipe {
         }
     }
 
-    fn fill(&mut self, from: &mut Endpoint, to: &Endpoint, tap: &mut Tap) -> io::Result<Moved> {
+    fn fill(
+        &mut self,
+        from: &mut Endpoint,
+        to: &Endpoint,
+        tap: &mut Tap,
+        way: Way,
+    ) -> io::Result<Moved> {
         let pipe = match &mut self.carry {
             Carry::User(buf) => {
                 let before = buf.bytes().len();
@@ -294,7 +300,7 @@ impl Pipe {
                 self.empty_datagram = moved == Moved::Bytes(0)
                     && from.datagrams().is_some()
                     && to.datagrams().is_some();
-                tap.record(&buf.bytes()[before..]);
+                tap.record(way, &buf.bytes()[before..]);
                 self.remember(before);
                 return Ok(moved);
             }

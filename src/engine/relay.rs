@@ -2,7 +2,7 @@
 
 use super::manners::{Facts, Manners, Patience, PeerEnd, Receive};
 use super::pipe::{Broken, CARRY, Flow, Pipe, Sink, Turn};
-use super::tap::Tap;
+use super::tap::{Tap, Way};
 use super::{Conversation, LOCAL, REMOTE, Status, Trouble};
 use crate::net::buf::Buf;
 use crate::net::endpoint::Endpoint;
@@ -124,7 +124,13 @@ impl Relay {
     }
 
     fn pump_up(&mut self, now: Instant) -> Result<Turn, Trouble> {
-        match self.up.pump(&mut self.local, &mut self.remote, &mut self.tap, BUDGET, now) {
+        match self.up.pump(
+            &mut self.local,
+            &mut self.remote,
+            (&mut self.tap, Way::Sent),
+            BUDGET,
+            now,
+        ) {
             Ok(turn) => Ok(turn),
             Err(Broken::Source(e)) => Err(Trouble::Input(e)),
             // Nothing more goes there, but what came from there is still to be delivered.
@@ -149,7 +155,13 @@ impl Relay {
     }
 
     fn pump_down(&mut self, now: Instant) -> Result<Turn, Trouble> {
-        match self.down.pump(&mut self.remote, &mut self.local, &mut self.tap, BUDGET, now) {
+        match self.down.pump(
+            &mut self.remote,
+            &mut self.local,
+            (&mut self.tap, Way::Heard),
+            BUDGET,
+            now,
+        ) {
             Ok(turn) => Ok(turn),
             Err(Broken::Source(e)) => {
                 self.down.end_source();

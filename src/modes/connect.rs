@@ -52,7 +52,7 @@ pub struct Config {
 /// # Errors
 /// What kept us from calling, or what ended the conversation.
 pub fn run(config: Config, report: &Report) -> Result<Exit, Error> {
-    let tap = config.session.log.open()?;
+    let tap = config.session.log.open(Role::Client)?;
     let mail = config.mail.clone().map(mail::Config::prepare).transpose()?;
     let tls = config.tls.as_ref().map(TlsClient::prepare).transpose()?;
     let cannot = |e: io::Error| Error::machine(format!("cannot start: {}", words(&e)));

@@ -113,7 +113,7 @@ pub struct Config {
 /// What kept us from listening, or what ended it.
 pub fn run(config: Config, report: &Report) -> Result<Exit, Error> {
     let cannot = |e: io::Error| Error::machine(format!("cannot start: {}", words(&e)));
-    let tap = config.session.log.open()?;
+    let tap = config.session.log.open(Role::Server)?;
     let mut signals = Signals::catch_fatal().map_err(cannot)?;
     let reactor = Reactor::new().map_err(cannot)?;
     let signal_token = Address { key: HOUSE, side: SIGNALS }.into();

@@ -7,7 +7,7 @@ use crate::engine::manners::{Manners, Receive};
 use crate::engine::pipe::CARRY;
 use crate::engine::reactor::Reactor;
 use crate::engine::relay::Relay;
-use crate::engine::tap::Tap;
+use crate::engine::tap::{Format, Tap};
 use crate::error::{Error, Exit, words};
 use crate::net::buf::Buf;
 use crate::net::dial::seconds;
@@ -59,6 +59,10 @@ pub struct Log {
     pub hex: Option<PathBuf>,
     /// Keep what is in the files.
     pub append: bool,
+    /// How `-o` writes.
+    pub format: Format,
+    /// Logins are masked where there are lines.
+    pub redact: bool,
 }
 
 impl Log {
@@ -66,12 +70,13 @@ impl Log {
     ///
     /// # Errors
     /// The one that cannot be opened, and why.
-    pub fn open(&self) -> Result<Tap, Error> {
+    pub fn open(&self, role: Role) -> Result<Tap, Error> {
         let open = |path: &PathBuf| self.open_one(path);
         let raw = self.raw.as_ref().map(open).transpose()?;
         let hex = self.hex.as_ref().map(open).transpose()?;
         let names = [&self.raw, &self.hex].map(|path| path.clone().unwrap_or_default());
-        Ok(Tap::new(raw, hex).named(names))
+        let client = role == Role::Client;
+        Ok(Tap::new(raw, hex).named(names).formatted(self.format, client, self.redact))
     }
 
     fn open_one(&self, path: &Path) -> Result<File, Error> {

@@ -311,6 +311,11 @@ fn play(name: &str, transcript: &str, chunk: usize) {
 
 macro_rules! transcripts {
     ($($name:ident => $file:literal,)*) => {
+        /// All of them, by name.
+        const ALL: &[(&str, &str)] = &[
+            $(($file, include_str!(concat!("../../tests/transcripts/", $file, ".txt"))),)*
+        ];
+
         $(
             #[test]
             fn $name() {
@@ -584,10 +589,7 @@ fn damaged(says: &[u8], dice: &mut Dice) -> Vec<u8> {
 #[test]
 fn damage_ends_in_an_error_or_an_end_but_never_in_a_loop() {
     let mut played = 0;
-    for entry in std::fs::read_dir("tests/transcripts").unwrap() {
-        let path = entry.unwrap().path();
-        let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
-        let transcript = std::fs::read_to_string(&path).unwrap();
+    for (name, transcript) in ALL {
         let lines = |key: &'static str| {
             let lines = transcript.lines().filter_map(move |line| line.strip_prefix(key));
             lines.map(|line| line.strip_prefix(' ').unwrap_or(line)).collect::<Vec<_>>()

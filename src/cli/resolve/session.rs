@@ -3,6 +3,7 @@
 use super::place::{is_number, quoted, usage};
 use crate::cli::args::Args;
 use crate::engine::manners::{Manners, PeerEnd, Receive, UserEnd};
+use crate::engine::tap::Format;
 use crate::error::Error;
 use crate::modes::lua;
 use crate::modes::talk::{Log, SafeOutput, Session};
@@ -120,6 +121,24 @@ pub(super) fn session(args: &Args) -> Result<Session, Error> {
     if args.append_output && args.output.is_none() && args.hex_dump.is_none() {
         return Err(usage("--append-output goes with -o or -x: there is nothing to append to"));
     }
+    let format = match args.output_format.as_deref() {
+        None | Some("raw") => Format::Raw,
+        Some("dialog") => Format::Dialog,
+        Some("jsonl") => Format::Jsonl,
+        Some("hex") => Format::Hex,
+        Some(other) => {
+            return Err(usage(format!(
+                "--output-format is raw, dialog, jsonl or hex, not {}",
+                quoted(other)
+            )));
+        }
+    };
+    if args.output_format.is_some() && args.output.is_none() {
+        return Err(usage("--output-format goes with -o: into which file?"));
+    }
+    if args.redact && !matches!(format, Format::Dialog | Format::Jsonl) {
+        return Err(usage("--redact goes with --output-format dialog or jsonl: it masks lines"));
+    }
     Ok(Session {
         manners: Manners {
             send: !args.recv_only,
@@ -147,6 +166,8 @@ pub(super) fn session(args: &Args) -> Result<Session, Error> {
             raw: args.output.clone(),
             hex: args.hex_dump.clone(),
             append: args.append_output,
+            format,
+            redact: args.redact,
         },
     })
 }

@@ -11,7 +11,7 @@ mod member;
 use super::manners::{Manners, Receive, UserEnd};
 use super::relay::peer_trouble;
 use super::service::Translation;
-use super::tap::Tap;
+use super::tap::{Tap, Way};
 use super::{Status, Trouble};
 use crate::net::buf::Buf;
 use crate::net::endpoint::{Endpoint, Moved};
@@ -377,7 +377,7 @@ impl Room {
         if words.is_empty() || !self.manners.send {
             return;
         }
-        self.tap.record(words);
+        self.tap.record(Way::Sent, words);
         self.sent_total += words.len() as u64;
         for key in self.talkers() {
             let Some(member) = self.members.get_mut(key).filter(|_| Some(key) != but) else {
@@ -534,7 +534,7 @@ impl Room {
                 self.held_until = self.manners.delay.map(|delay| now + delay);
                 self.received_total += n as u64;
                 member.take_out_telnet(&mut self.heard, now);
-                self.tap.record(self.heard.bytes());
+                self.tap.record(Way::Heard, self.heard.bytes());
                 let parting = matches!(member.stage, Stage::Parting { .. });
                 if parting || self.manners.receive == Receive::Discard {
                     let n = self.heard.bytes().len();
