@@ -3,7 +3,7 @@
 mod tool;
 
 use std::process::Command;
-use tool::{Running, arg, dir, file_in, have, run, run_other, start_command};
+use tool::{Running, arg, certified, dir, file_in, have, run, run_other, start_command};
 
 /// A server that speaks a protocol up to TLS, then says a line under TLS, and parts.
 const SERVER: &str = r#"
@@ -96,34 +96,13 @@ fn serve(dir: &tempfile::TempDir, protocol: &str, how: &str) -> Peer {
     Peer { server, place: format!("localhost:{}", port.trim()) }
 }
 
-fn certified() -> Option<tempfile::TempDir> {
+/// A directory with a certificate, if there is what it takes.
+fn ready() -> Option<tempfile::TempDir> {
     if !have("python3") || !have("openssl") {
         return None;
     }
     let dir = dir();
-    let (cert, key) = (dir.path().join("cert.pem"), dir.path().join("key.pem"));
-    let words = [
-        "req",
-        "-x509",
-        "-nodes",
-        "-days",
-        "30",
-        "-newkey",
-        "ec",
-        "-pkeyopt",
-        "ec_paramgen_curve:P-256",
-        "-subj",
-        "/CN=localhost",
-        "-addext",
-        "subjectAltName=DNS:localhost",
-        "-addext",
-        "basicConstraints=critical,CA:FALSE",
-        "-keyout",
-        arg(&key),
-        "-out",
-        arg(&cert),
-    ];
-    run_other("openssl", &words, "").expect_code(0);
+    certified(&dir);
     Some(dir)
 }
 
@@ -132,7 +111,7 @@ const PROTOCOLS: [&str; 9] =
 
 #[test]
 fn every_protocol_is_upgraded_and_carries_bytes_afterwards() {
-    let Some(dir) = certified() else { return };
+    let Some(dir) = ready() else { return };
     let trust = dir.path().join("cert.pem");
     for protocol in PROTOCOLS {
         let option = format!("--starttls={protocol}");
@@ -155,7 +134,7 @@ fn every_protocol_is_upgraded_and_carries_bytes_afterwards() {
 
 #[test]
 fn a_refusal_and_what_comes_before_the_handshake_end_it() {
-    let Some(dir) = certified() else { return };
+    let Some(dir) = ready() else { return };
     for protocol in PROTOCOLS {
         let option = format!("--starttls={protocol}");
         let peer = serve(&dir, protocol, "refuse");

@@ -192,6 +192,21 @@ pub(super) fn no_mechanism(login: &Login) -> ProtocolError {
     }
 }
 
+/// The line that begins a login by AUTH, and what may be told of it. The first answer goes with it
+/// if there is one, and the line has at most `longest` octets then (RFC 4954 §4, RFC 5034 §4).
+pub(super) fn auth_line(exchange: &mut Exchange, longest: usize) -> (String, String) {
+    let bare = format!("AUTH {}", exchange.name());
+    let full = exchange.initial().map(|initial| match initial.as_slice() {
+        // Nothing is something here.
+        [] => format!("{bare} ="),
+        initial => format!("{bare} {}", encode(initial)),
+    });
+    match full.filter(|line| line.len() <= longest) {
+        Some(line) => (line, format!("{bare} ****")),
+        None => (bare.clone(), bare),
+    }
+}
+
 /// The line that answers a challenge of our own login, and what the challenge says of a refusal.
 ///
 /// # Errors

@@ -1,6 +1,6 @@
 //! A private Dovecot as a peer: IMAP and POP3, plain with STARTTLS, and TLS from the first byte.
 
-use super::{Running, arg, file_in, free_port, have, run_other, start_command, wait_for_port};
+use super::{Running, arg, certified, file_in, free_port, have, start_command, wait_for_port};
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
@@ -29,28 +29,7 @@ impl Dovecot {
         let dir = tempfile::Builder::new().prefix("dc").tempdir().unwrap();
         std::fs::set_permissions(dir.path(), Permissions::from_mode(0o711)).unwrap();
         let here = dir.path().display();
-        let openssl = [
-            "req",
-            "-x509",
-            "-nodes",
-            "-days",
-            "30",
-            "-newkey",
-            "ec",
-            "-pkeyopt",
-            "ec_paramgen_curve:P-256",
-            "-subj",
-            "/CN=localhost",
-            "-addext",
-            "subjectAltName=DNS:localhost",
-            "-addext",
-            "basicConstraints=critical,CA:FALSE",
-            "-keyout",
-            &format!("{here}/key.pem"),
-            "-out",
-            &format!("{here}/cert.pem"),
-        ];
-        run_other("openssl", &openssl, "").expect_code(0);
+        certified(&dir);
         for folder in ["", "/cur", "/new", "/tmp"] {
             let path = dir.path().join(format!("ann{folder}"));
             std::fs::create_dir(&path).unwrap();

@@ -525,3 +525,15 @@ pub fn file_in(dir: &tempfile::TempDir, name: &str, bytes: impl AsRef<[u8]>) -> 
 pub fn arg(path: &Path) -> &str {
     path.to_str().unwrap()
 }
+
+/// Makes `cert.pem` and `key.pem` for localhost in this directory.
+#[track_caller]
+pub fn certified(dir: &tempfile::TempDir) {
+    let (cert, key) = (dir.path().join("cert.pem"), dir.path().join("key.pem"));
+    let words = "req -x509 -nodes -days 30 -newkey ec -pkeyopt ec_paramgen_curve:P-256 \
+        -subj /CN=localhost -addext subjectAltName=DNS:localhost \
+        -addext basicConstraints=critical,CA:FALSE";
+    let words: Vec<_> = words.split_whitespace().collect();
+    let files = ["-keyout", arg(&key), "-out", arg(&cert)];
+    run_other("openssl", &[&words[..], &files].concat(), "").expect_code(0);
+}

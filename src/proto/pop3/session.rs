@@ -10,9 +10,10 @@
 //! ```
 
 use super::{Reply, Verb};
-use crate::proto::sasl::{Exchange, encode};
+use crate::proto::sasl::Exchange;
 use crate::proto::session::{
-    self, Answer, Config, Event, Pace, Worst, accept, bare, command, no_mechanism, respond,
+    self, Answer, Config, Event, Pace, Worst, accept, auth_line, bare, command, no_mechanism,
+    respond,
 };
 use crate::proto::{Machine, Ports, ProtocolError, Step};
 use std::collections::VecDeque;
@@ -303,21 +304,9 @@ impl Session {
             return Ok(());
         };
         let mut exchange = login.start(mechanism);
-        let line = format!("AUTH {}", exchange.name());
-        // Ever since RFC 5034 the first answer may come with the command; a server that is older
-        // asks for it.
-        let initial = exchange.initial().map(|initial| match initial.as_slice() {
-            [] => "=".to_owned(),
-            initial => encode(initial),
-        });
+        let (line, shown) = auth_line(&mut exchange, LONGEST_AUTH);
         self.login = Some(exchange);
-        match initial.filter(|initial| line.len() + initial.len() < LONGEST_AUTH) {
-            Some(initial) => {
-                let shown = format!("{line} ****");
-                self.ask(ports, Verb::Auth, &format!("{line} {initial}"), Some(&shown));
-            }
-            None => self.ask(ports, Verb::Auth, &line, None),
-        }
+        self.ask(ports, Verb::Auth, &line, Some(&shown));
         Ok(())
     }
 

@@ -14,8 +14,10 @@
 use super::stuff::Stuffer;
 use super::{Offers, Verb};
 use crate::proto::reply::{LONGEST_LINE, Reader, Reply};
-use crate::proto::sasl::{Exchange, Login, encode};
-use crate::proto::session::{Answer, Event, Session, Worst, accept, no_mechanism, respond};
+use crate::proto::sasl::{Exchange, Login};
+use crate::proto::session::{
+    Answer, Event, Session, Worst, accept, auth_line, no_mechanism, respond,
+};
 use crate::proto::{Machine, Ports, ProtocolError, Step};
 use std::collections::VecDeque;
 
@@ -350,17 +352,9 @@ impl Sender {
         let offered = self.offers.auth.iter().map(String::as_str);
         let Some(mechanism) = login.choose(offered) else { return Err(no_mechanism(login)) };
         let mut exchange = login.start(mechanism);
-        let bare = format!("AUTH {}", exchange.name());
-        let full = exchange.initial().map(|initial| match initial.as_slice() {
-            // Nothing is something here (RFC 4954 §4).
-            [] => format!("{bare} ="),
-            initial => format!("{bare} {}", encode(initial)),
-        });
+        let (line, shown) = auth_line(&mut exchange, LONGEST_AUTH);
         self.exchange = Some(exchange);
-        match full.filter(|line| line.len() <= LONGEST_AUTH) {
-            Some(line) => self.ask(ports, Verb::Auth, &line, Some(&format!("{bare} ****"))),
-            None => self.ask(ports, Verb::Auth, &bare, None),
-        }
+        self.ask(ports, Verb::Auth, &line, Some(&shown));
         Ok(())
     }
 

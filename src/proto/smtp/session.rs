@@ -13,9 +13,9 @@
 use super::{Offers, Verb};
 use crate::proto::content::Content;
 use crate::proto::reply::{LONGEST_LINE, Reader, Reply};
-use crate::proto::sasl::{Exchange, encode};
+use crate::proto::sasl::Exchange;
 use crate::proto::session::{
-    self, Answer, Config, Event, Pace, Worst, accept, no_mechanism, respond,
+    self, Answer, Config, Event, Pace, Worst, accept, auth_line, no_mechanism, respond,
 };
 use crate::proto::{Machine, Ports, ProtocolError, Step};
 use std::collections::VecDeque;
@@ -242,18 +242,9 @@ impl Session {
         let offered = self.offers.auth.iter().map(String::as_str);
         let Some(mechanism) = login.choose(offered) else { return Err(no_mechanism(login)) };
         let mut exchange = login.start(mechanism);
-        let name = exchange.name();
-        let bare = format!("AUTH {name}");
-        let full = exchange.initial().map(|initial| match initial.as_slice() {
-            // Nothing is something here (RFC 4954 §4).
-            [] => format!("{bare} ="),
-            initial => format!("{bare} {}", encode(initial)),
-        });
+        let (line, shown) = auth_line(&mut exchange, LONGEST_AUTH);
         self.login = Some(exchange);
-        match full.filter(|line| line.len() <= LONGEST_AUTH) {
-            Some(line) => self.ask(ports, Verb::Auth, &line, Some(&format!("{bare} ****"))),
-            None => self.ask(ports, Verb::Auth, &bare, None),
-        }
+        self.ask(ports, Verb::Auth, &line, Some(&shown));
         Ok(())
     }
 
