@@ -76,6 +76,9 @@ fn unsafe_lives_in_sys_and_rustls_in_three_files() {
         if code.contains("dimpl::") && !path.starts_with("src/net/dtls/") {
             wrong.push(format!("{path}:{number}: dimpl is named in net/dtls/ only"));
         }
+        if code.contains("domain::") && !path.starts_with("src/proto/dns/") {
+            wrong.push(format!("{path}:{number}: domain is named in proto/dns/ only"));
+        }
         if code.contains("rustls::") && !TLS.iter().any(|at| path.starts_with(at)) {
             wrong.push(format!("{path}:{number}: rustls is named in {TLS:?} only"));
         }

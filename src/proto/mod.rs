@@ -8,6 +8,7 @@
 pub mod chat;
 pub mod content;
 pub mod envelope;
+pub mod dns;
 pub mod http;
 pub mod imap;
 pub mod mbox;
