@@ -6,6 +6,7 @@
 //!
 //! Sections behind the answers are not read: what nobody asked for is not believed either.
 
+pub mod spf;
 mod wire;
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
