@@ -5,6 +5,7 @@
 pub mod call;
 pub mod connect;
 pub mod door;
+mod json;
 pub mod listen;
 pub mod lua;
 pub mod mail;

@@ -1,5 +1,6 @@
 //! `--ssl-info` and the lines about TLS: what was agreed on, and with whom.
 
+use super::json::string;
 use crate::net::certificate::{Certificate, date, fingerprint, sha256};
 use crate::net::tls::Agreed;
 use crate::net::trust::{Verdict, Verify};
@@ -173,25 +174,6 @@ fn json(
     )
 }
 
-/// A JSON string (RFC 8259 §7), with everything but plain text escaped.
-fn string(text: &str) -> String {
-    let mut out = String::from("\"");
-    for c in text.chars() {
-        match c {
-            '"' => out.push_str("\\\""),
-            '\\' => out.push_str("\\\\"),
-            ' '..='~' => out.push(c),
-            other => {
-                for unit in other.encode_utf16(&mut [0; 2]) {
-                    let _ = write!(out, "\\u{unit:04x}");
-                }
-            }
-        }
-    }
-    out.push('"');
-    out
-}
-
 /// Whole days until a certificate ends; negative when it has.
 fn days_left(not_after: SystemTime, now: SystemTime) -> i64 {
     let days = |time: Duration| i64::try_from(time.as_secs() / 86_400).unwrap_or(i64::MAX);
@@ -242,7 +224,6 @@ mod tests {
         assert!(json.contains("\"alpn\":\"h2\\\"\\u001b\""), "{json}");
         assert!(json.contains("\"names\":[\"mail.example\"]"), "{json}");
         assert_eq!(json.lines().count(), 1);
-        assert_eq!(string("é𝄞"), "\"\\u00e9\\ud834\\udd1e\"");
     }
 
     #[test]
