@@ -14,6 +14,8 @@ impl Exit {
     pub const NETWORK: Exit = Exit(1);
     /// The command line or this machine is wrong.
     pub const MACHINE: Exit = Exit(2);
+    /// The DNS has no such name, or no such record.
+    pub const ABSENT: Exit = Exit(3);
     /// A peer refused for good: 5xx, -ERR, NO.
     pub const REFUSED: Exit = Exit(69);
     /// A peer refused for now: 4xx.

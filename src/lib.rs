@@ -7,7 +7,7 @@
 //!              |
 //!             cli             argv, environment -> modes::Job
 //!              |
-//!            modes            connect, listen, mail: one Config each, no flags
+//!            modes            connect, listen, mail, dns: one Config each, no flags
 //!              |
 //!            engine           Reactor, Relay (Pipe, Pipe), Dialogue<Machine>, Room
 //!           /   |   \

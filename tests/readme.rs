@@ -15,6 +15,7 @@ use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use tempfile::TempDir;
+use tool::dnsmasq::Dnsmasq;
 use tool::dovecot::{self, Dovecot};
 use tool::postfix::Postfix;
 use tool::{
@@ -42,6 +43,7 @@ const TESTED: &[&str] = &[
     "udp",
     "chat",
     "proxy",
+    "dns",
 ];
 
 #[test]
@@ -327,6 +329,20 @@ fn a_message_is_sent_in_one_line() {
     assert_eq!(output.stderr, "");
     let got = String::from_utf8(postfix.delivered_to("bob", "Subject: Lunch")).unwrap();
     assert!(got.contains("See you at noon.") && got.contains("application/pdf"), "{got}");
+}
+
+#[test]
+fn the_dns_says_what_it_has_of_a_mail_domain() {
+    let records =
+        ["--mx-host=a.test,m.test,10", "--txt-record=a.test,v=spf1 ip4:192.0.2.0/24 -all"];
+    let Some(dnsmasq) = Dnsmasq::start(&records) else { return };
+    let mut recipe = recipe("dns");
+    recipe.put("example.org", &format!("--dns-server {} a.test", dnsmasq.place()));
+    recipe.run().expect_code(0).expect_stdout(
+        "MX       10 m.test\n\
+         SPF      v=spf1 ip4:192.0.2.0/24 -all\n\
+         pass: ip4:192.0.2.0/24 of a.test\n",
+    );
 }
 
 #[test]

@@ -13,6 +13,7 @@ const PROXY: &str = "Proxies";
 const ENDS: &str = "When it ends";
 const TLS: &str = "TLS";
 const MAIL: &str = "Mail";
+const DNS: &str = "DNS";
 const RECORD: &str = "What is recorded and said";
 
 const ABOUT: &str = "\
@@ -27,6 +28,7 @@ imaps://. TIME is in seconds, or has a unit: 500ms, 2m, 1h.
   ncat -l 8080 < page.txt                 answer one caller
   ncat --ssl example.org:993              the same under TLS
   ncat --smtp --starttls mail.example     a mail dialogue, step by step
+  ncat --dns example.org                  what the DNS says of a mail domain
 
 The manual is ncat(1).";
 
@@ -36,7 +38,7 @@ The manual is ncat(1).";
     name = "ncat",
     about = ABOUT,
     after_help = TAIL,
-    override_usage = "ncat [options] TARGET [PORT]\n       ncat -l [options] [ADDRESS] [PORT]",
+    override_usage = "ncat [options] TARGET [PORT]\n       ncat -l [options] [ADDRESS] [PORT]\n       ncat --dns [options] NAME [TYPE...]",
     disable_version_flag = true,
     disable_help_flag = true,
     args_override_self = true,
@@ -344,6 +346,19 @@ pub(super) struct Args {
     /// Exit 0 whatever the server replies to what was typed
     #[arg(long, help_heading = MAIL)]
     pub(super) exit_zero: bool,
+
+    /// Look NAME up: what concerns mail, or its records of each TYPE
+    #[arg(long, help_heading = DNS)]
+    pub(super) dns: bool,
+    /// Ask this server, not those of the system
+    #[arg(long, value_name = "ADDRESS[:PORT]", allow_hyphen_values = true, help_heading = DNS)]
+    pub(super) dns_server: Option<String>,
+    /// Evaluate SPF: may this address send mail for NAME?
+    #[arg(long, value_name = "IP", allow_hyphen_values = true, help_heading = DNS)]
+    pub(super) spf: Option<String>,
+    /// Print one JSON object
+    #[arg(long, help_heading = DNS)]
+    pub(super) json: bool,
 
     /// Refuse what a telnet server wants to negotiate
     #[arg(short, long, help_heading = RECORD)]

@@ -8,6 +8,7 @@ use crate::modes::Job;
 use crate::report::Report;
 use args::Args;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::parser::ValueSource;
 use clap::{CommandFactory, Parser};
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
@@ -60,7 +61,8 @@ pub fn parse(
     arguments: impl IntoIterator<Item = OsString>,
     environment: &Environment,
 ) -> Result<Asked, Error> {
-    let args = match Args::try_parse_from(arguments) {
+    let arguments: Vec<_> = arguments.into_iter().collect();
+    let args = match Args::try_parse_from(&arguments) {
         Ok(args) => args,
         Err(e) if e.kind() == ErrorKind::DisplayHelp => return Ok(Asked::Print(e.to_string())),
         Err(e) => return Err(say(&e)),
@@ -70,6 +72,13 @@ pub fn parse(
     }
     if let Some(shell) = &args.completions {
         return completions(shell);
+    }
+    if args.dns
+        && let Some(other) = other_than(resolve::dns::ITS_OWN, &arguments)
+    {
+        return Err(Error::usage(format!(
+            "--dns and {other} do not go together: a look-up is no conversation"
+        )));
     }
     let report = Report::new(args.verbose, environment.no_color);
     let job = resolve::job(args, environment, &report)?;
@@ -84,6 +93,25 @@ fn completions(shell: &str) -> Result<Asked, Error> {
     let mut out = Vec::new();
     clap_complete::generate(kind, &mut Args::command(), "ncat", &mut out);
     Ok(Asked::Print(String::from_utf8_lossy(&out).into_owned()))
+}
+
+/// The first option that is given and is none of these (by their long names), as it is spelled.
+fn other_than(these: &[&str], arguments: &[OsString]) -> Option<String> {
+    let command = Args::command();
+    let matches = command.clone().try_get_matches_from(arguments).ok()?;
+    let given = |arg: &&clap::Arg| {
+        matches.value_source(arg.get_id().as_str()) == Some(ValueSource::CommandLine)
+    };
+    command
+        .get_arguments()
+        .filter(given)
+        // Operands have no name.
+        .filter(|arg| arg.get_short().is_some() || arg.get_long().is_some())
+        .find(|arg| !arg.get_long().is_some_and(|long| these.contains(&long)))
+        .map(|arg| match (arg.get_short(), arg.get_long()) {
+            (Some(letter), _) => format!("-{letter}"),
+            (None, long) => format!("--{}", long.unwrap_or_default()),
+        })
 }
 
 /// clap's complaint in our words.

@@ -22,6 +22,12 @@ pub(super) fn string(text: &str) -> String {
     out
 }
 
+/// A list of values that are JSON already.
+pub(super) fn list(values: impl IntoIterator<Item = String>) -> String {
+    let values: Vec<_> = values.into_iter().collect();
+    format!("[{}]", values.join(","))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -29,5 +35,6 @@ mod tests {
     #[test]
     fn strings_are_plain_ascii() {
         assert_eq!(string("é𝄞\"\\\n"), "\"\\u00e9\\ud834\\udd1e\\\"\\\\\\u000a\"");
+        assert_eq!(list([string("a"), string("b")]), "[\"a\",\"b\"]");
     }
 }

@@ -4,6 +4,7 @@
 
 pub mod call;
 pub mod connect;
+pub mod dns;
 pub mod door;
 mod json;
 pub mod listen;
@@ -29,6 +30,8 @@ pub enum Job {
     Connect(Box<connect::Config>),
     /// Wait for callers.
     Listen(Box<listen::Config>),
+    /// Ask the DNS.
+    Dns(dns::Config),
     /// Be the process in which a Lua script runs.
     Lua(PathBuf),
 }
@@ -44,6 +47,7 @@ pub fn run(job: Job, report: &Report) -> Result<Exit, Error> {
     match job {
         Job::Lua(script) => lua::run(&script),
         Job::Connect(config) => connect::run(*config, report),
+        Job::Dns(config) => dns::run(&config, report),
         Job::Listen(config) => listen::run(*config, report),
     }
 }

@@ -16,6 +16,7 @@ pub mod dial;
 pub mod dtls;
 pub mod endpoint;
 pub mod names;
+pub mod nameservers;
 pub mod target;
 pub mod tls;
 pub mod trust;

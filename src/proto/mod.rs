@@ -7,8 +7,8 @@
 
 pub mod chat;
 pub mod content;
-pub mod envelope;
 pub mod dns;
+pub mod envelope;
 pub mod http;
 pub mod imap;
 pub mod mbox;

@@ -2,6 +2,7 @@
 
 #![allow(dead_code, unreachable_pub)] // each test file uses its own part
 
+pub mod dnsmasq;
 pub mod dovecot;
 pub mod postfix;
 

@@ -1,6 +1,7 @@
 //! What the options mean together: defaults, conflicts, and remedies.
 
 mod calling;
+pub(super) mod dns;
 mod listening;
 mod mail;
 mod place;
@@ -25,6 +26,10 @@ pub(super) fn job(args: Args, environment: &Environment, report: &Report) -> Res
     if let Some(script) = args.lua_exec_internal {
         return Ok(Job::Lua(script));
     }
+    if args.dns {
+        return dns::config(&args).map(Job::Dns);
+    }
+    dns::only_with_dns(&args)?;
     let args = with_transport(args)?;
     if args.listen || args.broker || args.chat {
         let args = Args { listen: true, ..args };
