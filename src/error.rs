@@ -40,6 +40,8 @@ enum Blame {
     Network,
     /// A peer that understood and said no.
     Peer(Exit),
+    /// A peer that may have done it, or not.
+    Doubt,
 }
 
 /// What we were doing, why it failed, and what to do.
@@ -71,6 +73,16 @@ impl Error {
         Self { blame: Blame::Peer(exit), what: what.into(), hint: None }
     }
 
+    /// It may have been done, or not: try later, and mind that it may be twice then (exit 75).
+    pub fn in_doubt(what: impl Into<String>) -> Self {
+        Self { blame: Blame::Doubt, what: what.into(), hint: None }
+    }
+
+    /// May another host be asked instead?
+    pub fn is_for_another(&self) -> bool {
+        matches!(self.blame, Blame::Network | Blame::Peer(Exit::LATER))
+    }
+
     /// Adds what to do. Only when we are fairly sure: a wrong hint costs more than none.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
@@ -97,6 +109,7 @@ impl Error {
             Blame::Usage | Blame::Machine => Exit::MACHINE,
             Blame::Network => Exit::NETWORK,
             Blame::Peer(exit) => exit,
+            Blame::Doubt => Exit::LATER,
         }
     }
 }
@@ -145,6 +158,11 @@ mod tests {
         assert_eq!(Error::network("x").exit(), Exit(1));
         assert_eq!(Error::refused(Exit::LOGIN, "x").exit(), Exit(77));
         assert_eq!(Exit::signal(15), Exit(143));
+        // What may have been done must not be done again elsewhere.
+        let doubt = Error::in_doubt("x");
+        assert!(doubt.exit() == Exit(75) && !doubt.is_for_another());
+        assert!(Error::refused(Exit::LATER, "x").is_for_another());
+        assert!(!Error::refused(Exit::REFUSED, "x").is_for_another());
     }
 
     #[test]

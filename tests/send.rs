@@ -10,6 +10,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener;
 use std::process::Command;
 use std::thread::JoinHandle;
+use tool::dnsmasq::Dnsmasq;
 use tool::postfix::Postfix;
 use tool::{NCAT, Output, arg, dir, file_in, have, noise, run, run_other, same, spawn};
 
@@ -324,4 +325,71 @@ fn a_credential_or_a_message_goes_to_nobody_who_is_not_verified() {
     let output = send(&place, &["--starttls", "--ssl-verify"]).expect_code(1);
     output.expect_stderr("certificate is not accepted");
     send(&place, &["--starttls", "--ssl-insecure"]).expect_code(0).expect_stderr("");
+}
+
+#[test]
+fn the_exchangers_of_a_domain_are_called_in_order() {
+    let records = [
+        "--mx-host=two.test,127.0.0.1,20",
+        "--mx-host=two.test,127.0.0.2,10",
+        "--mx-host=null.test,.,0",
+        "--mx-host=dead.test,127.0.0.2,10",
+        "--mx-host=dead.test,127.0.0.3,10",
+        "--txt-record=other.test,x",
+    ];
+    let Some(dns) = Dnsmasq::start(&records) else { return };
+    let place = dns.place();
+    let send = |domain: &str, port: &str| {
+        let args = ["--smtp", "--mx", domain, "--dns-server", &place, port, "-v", "-w", "5"];
+        run(&[&args[..], &["--body", "x"], &TO_ANN].concat(), "")
+    };
+    let port = |at: &str| at.rsplit(':').next().unwrap().to_owned();
+    // The best does not answer, so the next has it.
+    let ok = ["220 hi\r\n", "250 hi\r\n", "250 ok\r\n", "250 ok\r\n", "451 4.3.0 later\r\n"];
+    let (at, heard) = scripted(&ok);
+    let output = send("two.test", &port(&at)).expect_code(75);
+    let told = &output.stderr;
+    let first = told.find("cannot connect to 127.0.0.2").expect(told);
+    assert!(first < told.find("Connected to 127.0.0.1").expect(told), "{told}");
+    assert!(told.contains("has the mail exchangers 127.0.0.2 (10), 127.0.0.1 (20)."), "{told}");
+    assert!(heard.join().unwrap().contains("MAIL FROM:<me@example.net>"));
+    // What refuses for now hands on to the next; what refuses for good does not.
+    for (reply, code, calls) in [("450 4.7.1 grey\r\n", 0, 2), ("550 5.7.1 no\r\n", 69, 1)] {
+        let listener = TcpListener::bind("127.0.0.2:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let other = TcpListener::bind(("127.0.0.1", port)).unwrap();
+        let first = std::thread::spawn(move || {
+            let (peer, _) = listener.accept().unwrap();
+            converse(&peer, &peer, &["220 hi\r\n", "250 hi\r\n", reply])
+        });
+        let second = std::thread::spawn(move || {
+            let (mut peer, _) = other.accept().unwrap();
+            let reading = peer.try_clone().unwrap();
+            let says = ["220 hi\r\n", "250 hi\r\n", "250 ok\r\n", "250 ok\r\n", "354 go\r\n"];
+            converse(&mut peer, &reading, &says);
+            let mut lines = BufReader::new(&reading).lines().map_while(Result::ok);
+            if lines.any(|line| line == ".") {
+                peer.write_all(b"250 queued\r\n").unwrap();
+            }
+        });
+        let output = send("two.test", &port.to_string()).expect_code(code);
+        let connects = output.stderr.matches("Connected to ").count();
+        assert_eq!(connects, calls, "{}", output.stderr);
+        assert!(first.join().unwrap().contains("MAIL FROM"));
+        if calls == 1 {
+            // Nobody has called it, so it would wait for ever.
+            std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
+        }
+        second.join().unwrap();
+    }
+    send("null.test", "25").expect_code(69).expect_stderr("takes no mail");
+    send("nowhere.test", "25").expect_code(69).expect_stderr("there is no domain nowhere.test");
+    // Without an MX record the domain is its own host.
+    send("other.test", "25").expect_code(2).expect_stderr("cannot find the address of other.test");
+    send("dead.test", "9").expect_code(1).expect_stderr("Trying the next mail exchanger.");
+    let nobody = tool::free_port();
+    let args = ["--smtp", "--mx", "two.test", "--dns-server", &format!("127.0.0.1:{nobody}")];
+    run(&[&args[..], &["-w", "2", "--body", "x"], &TO_ANN].concat(), "")
+        .expect_code(75)
+        .expect_stderr("cannot find who takes mail for two.test");
 }

@@ -256,6 +256,9 @@ pub(super) struct Args {
     /// Log in by one of these mechanisms [the strongest for a password]
     #[arg(long, value_name = "LIST", allow_hyphen_values = true, help_heading = MAIL)]
     pub(super) auth_mech: Option<String>,
+    /// With --smtp: call the mail exchangers of this domain, in order; a PORT may follow
+    #[arg(long, value_name = "DOMAIN", allow_hyphen_values = true, help_heading = MAIL)]
+    pub(super) mx: Option<String>,
     /// With --smtp: send a message to these, instead of a session; repeatable
     #[arg(long, value_name = "ADDRESS", allow_hyphen_values = true, help_heading = MAIL)]
     pub(super) to: Vec<String>,

@@ -1,6 +1,7 @@
 //! Connect mode: a call, then a conversation, or just the answer (`-z`).
 
-use super::call::{Call, Called, How, STEP, TOKEN};
+use super::call::{Call, Called, How, STEP, TOKEN, Target};
+use super::dns::mx::{Domain, exchangers};
 use super::door::SIGNALS;
 use super::secure::{TlsClient, show_info};
 use super::talk::{self, Peer, Role, Session};
@@ -9,6 +10,7 @@ use super::via::{self, Proxy};
 use super::{mail, serve};
 use crate::engine::HOUSE;
 use crate::engine::reactor::{Address, Reactor};
+use crate::engine::tap::Tap;
 use crate::error::{Error, Exit, words};
 use crate::net::bind::Protocol;
 use crate::net::buf::Buf;
@@ -45,15 +47,61 @@ pub struct Config {
     pub session: Session,
     /// A helped mail session instead of plain bytes.
     pub mail: Option<mail::Config>,
+    /// The target's host is a mail domain, of which the exchangers are called.
+    pub mx: Option<Domain>,
 }
 
 /// Calls, and talks.
 ///
 /// # Errors
 /// What kept us from calling, or what ended the conversation.
-pub fn run(config: Config, report: &Report) -> Result<Exit, Error> {
+pub fn run(mut config: Config, report: &Report) -> Result<Exit, Error> {
     let tap = config.session.log.open(Role::Client)?;
-    let mail = config.mail.clone().map(mail::Config::prepare).transpose()?;
+    let mail = config.mail.take().map(mail::Config::prepare).transpose()?;
+    let Some(domain) = config.mx.take() else {
+        return call(&config, mail, tap, &mut false, report);
+    };
+    let cannot = |e: io::Error| Error::machine(format!("cannot share the log: {}", words(&e)));
+    let mut hosts = exchangers(&domain, config.how.wait, report)?;
+    let last = hosts.pop().unwrap_or_else(|| domain.name.to_string());
+    // What has been read of standard input cannot be said to another host.
+    let replayable = mail.as_ref().is_some_and(mail::Config::is_replayable);
+    for host in hosts {
+        let (mut is_through, mail) = (false, mail.clone());
+        config.retarget(&host);
+        let tap = tap.share().map_err(cannot)?;
+        match call(&config, mail, tap, &mut is_through, report) {
+            Err(error) if error.is_for_another() && (replayable || !is_through) => {
+                report.story(format_args!("{error}"));
+                report.story(format_args!("Trying the next mail exchanger."));
+            }
+            done => return done,
+        }
+    }
+    config.retarget(&last);
+    call(&config, mail, tap, &mut false, report)
+}
+
+impl Config {
+    /// Calls this host instead, and expects its name under TLS, unless another was asked for.
+    fn retarget(&mut self, host: &str) {
+        if let Target::Tcp { host: old, .. } = &mut self.how.target {
+            if let Some(tls) = self.tls.as_mut().filter(|tls| tls.name == *old) {
+                host.clone_into(&mut tls.name);
+            }
+            host.clone_into(old);
+        }
+    }
+}
+
+/// One call to one target; `is_through` notes that somebody has answered.
+fn call(
+    config: &Config,
+    mail: Option<mail::Config>,
+    tap: Tap,
+    is_through: &mut bool,
+    report: &Report,
+) -> Result<Exit, Error> {
     let tls = config.tls.as_ref().map(TlsClient::prepare).transpose()?;
     let cannot = |e: io::Error| Error::machine(format!("cannot start: {}", words(&e)));
     let mut reactor = Reactor::new().map_err(cannot)?;
@@ -72,6 +120,7 @@ pub fn run(config: Config, report: &Report) -> Result<Exit, Error> {
         }
         other => other?,
     };
+    *is_through = true;
     if let Some(tls) = first {
         tls.announce(&endpoint, report);
         if let Some(format) = config.tls_info {
@@ -81,9 +130,9 @@ pub fn run(config: Config, report: &Report) -> Result<Exit, Error> {
     let name = config.how.target.name();
     let peer = Peer { name: &name, role: Role::Client };
     if config.probe && config.how.protocol == Protocol::Datagram {
-        return probe_udp(&mut reactor, endpoint, &config, &name, report);
+        return probe_udp(&mut reactor, endpoint, config, &name, report);
     }
-    if config.probe && !config.mail.as_ref().is_some_and(|mail| mail.upgrade_only) {
+    if config.probe && !mail.as_ref().is_some_and(|mail| mail.upgrade_only) {
         return talk::finish(&mut reactor, None, Ok(()), endpoint, peer);
     }
     let secure = first.is_some();

@@ -115,6 +115,12 @@ pub struct Sending {
 }
 
 impl Config {
+    /// Could all of it be said once more, to another server?
+    pub fn is_replayable(&self) -> bool {
+        let written = self.sending.as_ref().and_then(|sending| sending.written.as_ref());
+        self.sending.is_some() && written.is_none_or(|written| !written.goes_on)
+    }
+
     /// Asks for what only the person knows and writes what is to be sent, before anybody is called.
     ///
     /// # Errors

@@ -387,10 +387,9 @@ fn protocol_error(e: &ProtocolError, name: &str) -> Error {
         ProtocolError::Cut { waiting_for } => {
             Error::network(format!("{name} hung up before {waiting_for}"))
         }
-        ProtocolError::InDoubt => Error::refused(
-            Exit::LATER,
-            format!("{name} hung up after the message: it is unknown whether it took it"),
-        ),
+        ProtocolError::InDoubt => Error::in_doubt(format!(
+            "{name} hung up after the message: it is unknown whether it took it"
+        )),
         ProtocolError::Unfinished { what } => {
             Error::machine(format!("the input ended in the middle of {what}"))
         }

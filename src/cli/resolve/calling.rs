@@ -1,7 +1,8 @@
 //! Connect mode: what its options mean together.
 
+use super::dns::domain;
 use super::mail::{helper, login, mail_config, name, only_with_helper, ports};
-use super::place::{DEFAULT_PORT, Place, is_number, place, quoted, usage, vsock};
+use super::place::{DEFAULT_PORT, Place, is_number, place, port, quoted, usage, vsock};
 use super::proxy::{hop_pointer, hops, proxies, proxy_dns};
 use super::session::{family, optional_time, program, protocol, session};
 use super::tls::{implies_tls, is_loopback, named, parameters, starttls, tls_info, trust};
@@ -10,7 +11,7 @@ use crate::cli::args::Args;
 use crate::error::Error;
 use crate::modes::{call, connect, mail as mail_mode, secure};
 use crate::net::bind::Protocol;
-use crate::net::target::Scheme;
+use crate::net::target::{Host, Scheme};
 use crate::report::Report;
 use std::path::{Path, PathBuf};
 
@@ -61,7 +62,12 @@ pub(super) fn config(
         return Err(usage("-U and -p do not go together: a Unix socket has no ports"));
     }
     let vsock = if args.vsock { Some(vsock(args)?) } else { None };
-    let place = if args.vsock { Place::of(None, Some(1)) } else { place(args, None)? };
+    let mx = domain(args)?;
+    let place = match (&mx, args.vsock) {
+        (Some(domain), _) => at_domain(args, &domain.name.to_string())?,
+        (None, true) => Place::of(None, Some(1)),
+        (None, false) => place(args, None)?,
+    };
     if place.host.is_none() && place.path.is_none() && vsock.is_none() {
         return Err(
             usage("there is no host to connect to").hint("ncat HOST PORT, or ncat -l PORT to wait")
@@ -176,6 +182,7 @@ pub(super) fn config(
         probe: args.probe,
         session,
         mail,
+        mx,
     })
 }
 
@@ -209,4 +216,24 @@ fn only_with_listen(args: &Args) -> Result<(), Error> {
 /// Is something of value handed over, so that it has to be clear to whom?
 fn is_sending(args: &Args) -> bool {
     !(args.to.is_empty() && args.cc.is_empty() && args.bcc.is_empty())
+}
+
+/// The place of `--mx`, whose host is found later.
+fn at_domain(args: &Args, domain: &str) -> Result<Place, Error> {
+    for (given, why) in [
+        (!args.smtp, "--mx goes with --smtp: it is where the mail of a domain goes"),
+        (args.unixsock || args.vsock, "--mx and a socket without hosts do not go together"),
+        (args.lmtp, "--mx and --lmtp do not go together: LMTP is for the last stop"),
+    ] {
+        if given {
+            return Err(usage(why));
+        }
+    }
+    let port = match args.operands.as_slice() {
+        [] => None,
+        [one] => Some(port(one).map_err(|error| error.about("--mx"))?),
+        _ => return Err(usage("--mx names the target, so at most a port may follow")),
+    };
+    let host = Host::parse(domain).map_err(usage)?;
+    Ok(Place::of(Some(host), port))
 }

@@ -4,6 +4,7 @@ use super::place::{quoted, usage};
 use super::session::optional_time;
 use crate::cli::args::Args;
 use crate::error::Error;
+use crate::modes::dns::mx::Domain;
 use crate::modes::dns::{Config, Want};
 use crate::net::names::{Family, resolve};
 use crate::net::nameservers::PORT;
@@ -55,13 +56,26 @@ pub(super) fn config(args: &Args) -> Result<Config, Error> {
     })
 }
 
+/// The domain of `--mx`.
+///
+/// # Errors
+/// What is no domain.
+pub(super) fn domain(args: &Args) -> Result<Option<Domain>, Error> {
+    let Some(typed) = &args.mx else { return Ok(None) };
+    if typed.parse::<IpAddr>().is_ok() {
+        return Err(usage(format!("--mx takes a domain, and {} is an address", quoted(typed))));
+    }
+    let name = name(typed, None, &Want::Summary).map_err(|error| error.about("--mx"))?;
+    let server = args.dns_server.as_deref().map(server).transpose()?;
+    Ok(Some(Domain { name, server }))
+}
+
 /// Options that mean nothing without it.
 pub(super) fn only_with_dns(args: &Args) -> Result<(), Error> {
-    for (given, option) in [
-        (args.dns_server.is_some(), "--dns-server"),
-        (args.spf.is_some(), "--spf"),
-        (args.json, "--json"),
-    ] {
+    if args.dns_server.is_some() && args.mx.is_none() {
+        return Err(usage("--dns-server goes with --dns or --mx: it is about a look-up"));
+    }
+    for (given, option) in [(args.spf.is_some(), "--spf"), (args.json, "--json")] {
         if given {
             return Err(usage(format!("{option} goes with --dns: it is about a look-up")));
         }

@@ -255,6 +255,7 @@ pub(super) fn only_with_helper(args: &Args, helper: Option<Protocol>) -> Result<
         (args.dot_stuff, "--dot-stuff"),
         (args.raw, "--raw"),
         (args.exit_zero, "--exit-zero"),
+        (args.mx.is_some(), "--mx"),
         (!args.to.is_empty(), "--to"),
         (args.from.is_some(), "--from"),
         (!args.cc.is_empty(), "--cc"),

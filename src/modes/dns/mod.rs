@@ -1,6 +1,7 @@
 //! `--dns`: what the DNS has about a name, as a person who runs mail wants to see it.
 
 mod ask;
+pub mod mx;
 mod show;
 
 use crate::error::{Error, Exit, words};
