@@ -5,7 +5,7 @@ mod tool;
 
 use std::fs::{File, Permissions};
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpListener;
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener;
 use std::process::Command;
@@ -185,6 +185,7 @@ fn fifty_megabytes_are_streamed_and_little_is_held() {
             reader.read_until(b'\n', &mut line).unwrap();
         }
         peer.write_all(b"250 queued\r\n").unwrap();
+        hang_up(&peer);
         (mail, octets)
     });
     let mut command = Command::new("/usr/bin/env");
@@ -208,9 +209,18 @@ fn scripted(says: &[&'static str]) -> (String, JoinHandle<String>) {
     let heard = std::thread::spawn(move || {
         let (peer, _) = listener.accept().unwrap();
         peer.set_read_timeout(Some(tool::DEADLINE)).unwrap();
-        converse(&peer, &peer, &says)
+        let heard = converse(&peer, &peer, &says);
+        hang_up(&peer);
+        heard
     });
     (place, heard)
+}
+
+/// Ends so that everything that was said arrives: what is left unread would reset the connection.
+fn hang_up(mut peer: &TcpStream) {
+    // Whoever is called may be gone.
+    let _ = peer.shutdown(Shutdown::Write);
+    let _ = peer.read_to_end(&mut Vec::new());
 }
 
 fn converse(mut to: impl Write, from: impl Read, says: &[&str]) -> String {
@@ -360,7 +370,9 @@ fn the_exchangers_of_a_domain_are_called_in_order() {
         let other = TcpListener::bind(("127.0.0.1", port)).unwrap();
         let first = std::thread::spawn(move || {
             let (peer, _) = listener.accept().unwrap();
-            converse(&peer, &peer, &["220 hi\r\n", "250 hi\r\n", reply])
+            let heard = converse(&peer, &peer, &["220 hi\r\n", "250 hi\r\n", reply]);
+            hang_up(&peer);
+            heard
         });
         let second = std::thread::spawn(move || {
             let (mut peer, _) = other.accept().unwrap();
@@ -371,6 +383,7 @@ fn the_exchangers_of_a_domain_are_called_in_order() {
             if lines.any(|line| line == ".") {
                 peer.write_all(b"250 queued\r\n").unwrap();
             }
+            hang_up(&peer);
         });
         let output = send("two.test", &port.to_string()).expect_code(code);
         let connects = output.stderr.matches("Connected to ").count();
@@ -378,7 +391,7 @@ fn the_exchangers_of_a_domain_are_called_in_order() {
         assert!(first.join().unwrap().contains("MAIL FROM"));
         if calls == 1 {
             // Nobody has called it, so it would wait for ever.
-            std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
+            TcpStream::connect(("127.0.0.1", port)).unwrap();
         }
         second.join().unwrap();
     }
