@@ -13,6 +13,8 @@ const PROXY: &str = "Proxies";
 const ENDS: &str = "When it ends";
 const TLS: &str = "TLS";
 const MAIL: &str = "Mail";
+const SEND: &str = "Sending mail";
+const READ: &str = "Reading mail";
 const DNS: &str = "DNS";
 const RECORD: &str = "What is recorded and said";
 
@@ -28,6 +30,8 @@ imaps://. TIME is in seconds, or has a unit: 500ms, 2m, 1h.
   ncat -l 8080 < page.txt                 answer one caller
   ncat --ssl example.org:993              the same under TLS
   ncat --smtp --starttls mail.example     a mail dialogue, step by step
+  ncat imaps://ann@mail.example --list    the mailboxes there
+  ncat --dns example.org                  what the DNS has about its mail
   ncat --dns example.org                  what the DNS says of a mail domain
 
 The manual is ncat(1).";
@@ -256,77 +260,77 @@ pub(super) struct Args {
     /// Log in by one of these mechanisms [the strongest for a password]
     #[arg(long, value_name = "LIST", allow_hyphen_values = true, help_heading = MAIL)]
     pub(super) auth_mech: Option<String>,
-    /// With --smtp: call the mail exchangers of this domain, in order; a PORT may follow
-    #[arg(long, value_name = "DOMAIN", allow_hyphen_values = true, help_heading = MAIL)]
+    /// Call the mail exchangers of this domain, in order; a PORT may follow
+    #[arg(long, value_name = "DOMAIN", allow_hyphen_values = true, help_heading = SEND)]
     pub(super) mx: Option<String>,
-    /// With --smtp: send a message to these, instead of a session; repeatable
-    #[arg(long, value_name = "ADDRESS", allow_hyphen_values = true, help_heading = MAIL)]
+    /// Send a message to these, instead of a session that is typed; repeatable
+    #[arg(long, value_name = "ADDRESS", allow_hyphen_values = true, help_heading = SEND)]
     pub(super) to: Vec<String>,
     /// The sender, "Name <address>" or an address; empty for none [the user of --auth]
-    #[arg(long, value_name = "ADDRESS", allow_hyphen_values = true, help_heading = MAIL)]
+    #[arg(long, value_name = "ADDRESS", allow_hyphen_values = true, help_heading = SEND)]
     pub(super) from: Option<String>,
     /// More recipients
-    #[arg(long, value_name = "ADDRESS", allow_hyphen_values = true, help_heading = MAIL)]
+    #[arg(long, value_name = "ADDRESS", allow_hyphen_values = true, help_heading = SEND)]
     pub(super) cc: Vec<String>,
     /// Recipients that the header does not name
-    #[arg(long, value_name = "ADDRESS", allow_hyphen_values = true, help_heading = MAIL)]
+    #[arg(long, value_name = "ADDRESS", allow_hyphen_values = true, help_heading = SEND)]
     pub(super) bcc: Vec<String>,
     /// The subject
-    #[arg(long, value_name = "TEXT", allow_hyphen_values = true, help_heading = MAIL)]
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true, help_heading = SEND)]
     pub(super) subject: Option<String>,
     /// One more header field; repeatable
-    #[arg(long, value_name = "NAME: VALUE", allow_hyphen_values = true, help_heading = MAIL)]
+    #[arg(long, value_name = "NAME: VALUE", allow_hyphen_values = true, help_heading = SEND)]
     pub(super) header: Vec<String>,
     /// The text [standard input: a text, or a whole message]
-    #[arg(long, value_name = "TEXT", allow_hyphen_values = true, help_heading = MAIL)]
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true, help_heading = SEND)]
     pub(super) body: Option<String>,
     /// The text once more, as HTML
-    #[arg(long, value_name = "FILE", allow_hyphen_values = true, help_heading = MAIL)]
+    #[arg(long, value_name = "FILE", allow_hyphen_values = true, help_heading = SEND)]
     pub(super) html: Option<PathBuf>,
     /// A file that goes with the message; repeatable
-    #[arg(long, value_name = "FILE[;type=TYPE]", allow_hyphen_values = true, help_heading = MAIL)]
+    #[arg(long, value_name = "FILE[;type=TYPE]", allow_hyphen_values = true, help_heading = SEND)]
     pub(super) attach: Vec<String>,
     /// Stop after CONNECT, EHLO, STARTTLS, AUTH, MAIL, RCPT or DATA [DATA]
-    #[arg(long, value_name = "STAGE", allow_hyphen_values = true, help_heading = MAIL)]
+    #[arg(long, value_name = "STAGE", allow_hyphen_values = true, help_heading = SEND)]
     pub(super) quit_after: Option<String>,
     /// Speak LMTP instead of SMTP: port 24
-    #[arg(long, help_heading = MAIL)]
+    #[arg(long, help_heading = SEND)]
     pub(super) lmtp: bool,
     /// Ask for reports: never, or of success, failure and delay
-    #[arg(long, value_name = "WHEN", allow_hyphen_values = true, help_heading = MAIL)]
+    #[arg(long, value_name = "WHEN", allow_hyphen_values = true, help_heading = SEND)]
     pub(super) dsn_notify: Option<String>,
     /// What reports have of the message: full or hdrs
-    #[arg(long, value_name = "WHAT", allow_hyphen_values = true, help_heading = MAIL)]
+    #[arg(long, value_name = "WHAT", allow_hyphen_values = true, help_heading = SEND)]
     pub(super) dsn_ret: Option<String>,
     /// What reports are to be known by
-    #[arg(long, value_name = "ID", allow_hyphen_values = true, help_heading = MAIL)]
+    #[arg(long, value_name = "ID", allow_hyphen_values = true, help_heading = SEND)]
     pub(super) dsn_envid: Option<String>,
-    /// With --pop3 or --imap: print a line for each message, or with --imap each mailbox
-    #[arg(long, help_heading = MAIL)]
+    /// Print a line for each message; with --imap and no --folder, for each mailbox
+    #[arg(long, help_heading = READ)]
     pub(super) list: bool,
     /// Print these messages: 3 or 1,4-6 or 10- or all; several as mboxrd
-    #[arg(long, value_name = "NUMBERS", allow_hyphen_values = true, help_heading = MAIL)]
+    #[arg(long, value_name = "NUMBERS", allow_hyphen_values = true, help_heading = READ)]
     pub(super) fetch: Option<String>,
     /// With --pop3 and --fetch: of each message the header and N lines
-    #[arg(long, value_name = "N", allow_hyphen_values = true, help_heading = MAIL)]
+    #[arg(long, value_name = "N", allow_hyphen_values = true, help_heading = READ)]
     pub(super) top: Option<String>,
     /// Delete these messages, after all else
-    #[arg(long, value_name = "NUMBERS", allow_hyphen_values = true, help_heading = MAIL)]
+    #[arg(long, value_name = "NUMBERS", allow_hyphen_values = true, help_heading = READ)]
     pub(super) delete: Option<String>,
     /// With --imap: store the message in this file
-    #[arg(long, value_name = "FILE", allow_hyphen_values = true, help_heading = MAIL)]
+    #[arg(long, value_name = "FILE", allow_hyphen_values = true, help_heading = READ)]
     pub(super) append: Option<PathBuf>,
     /// With --imap: wait, and print a line for each message that arrives
-    #[arg(long, help_heading = MAIL)]
+    #[arg(long, help_heading = READ)]
     pub(super) idle: bool,
     /// With --idle: end after so many messages
-    #[arg(long, value_name = "N", allow_hyphen_values = true, help_heading = MAIL)]
+    #[arg(long, value_name = "N", allow_hyphen_values = true, help_heading = READ)]
     pub(super) accept: Option<String>,
     /// With --imap: this mailbox [INBOX]
-    #[arg(long, value_name = "NAME", allow_hyphen_values = true, help_heading = MAIL)]
+    #[arg(long, value_name = "NAME", allow_hyphen_values = true, help_heading = READ)]
     pub(super) folder: Option<String>,
     /// With --imap: the messages that these keys of SEARCH find
-    #[arg(long, value_name = "KEYS", allow_hyphen_values = true, help_heading = MAIL)]
+    #[arg(long, value_name = "KEYS", allow_hyphen_values = true, help_heading = READ)]
     pub(super) search: Option<String>,
     /// The name for our own EHLO [the host's name]
     #[arg(long, value_name = "NAME", allow_hyphen_values = true, help_heading = MAIL)]
