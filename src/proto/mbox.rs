@@ -1,12 +1,26 @@
 //! Messages in a row: mboxrd, in which a line `From ` inside a message has a `>` before it, and so
 //! has one that has that already, so that both can be told back.
 
+const MARK: &[u8] = b"From ";
+
+/// Where in a line we are.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum Place {
+    /// Before its first octet.
+    #[default]
+    Start,
+    /// Behind one `>` or more.
+    Quoted,
+    /// So many octets of the mark have come, and are held back.
+    Mark(usize),
+    /// Nothing of this line needs a mark any more.
+    Inside,
+}
+
 /// Writes one message after the other.
 #[derive(Debug, Default)]
 pub struct Mboxrd {
-    /// The beginning of a line, until it is known whether it needs a mark.
-    start: Vec<u8>,
-    in_line: bool,
+    place: Place,
     after_cr: bool,
 }
 
@@ -33,30 +47,39 @@ impl Mboxrd {
     }
 
     fn put(&mut self, byte: u8, out: &mut Vec<u8>) {
-        const MARK: &[u8] = b"From ";
-        if self.in_line {
-            out.push(byte);
-        } else {
-            self.start.push(byte);
-            let quotes = self.start.iter().take_while(|b| **b == b'>').count();
-            let rest = &self.start[quotes..];
-            if rest == MARK {
-                out.push(b'>');
-            } else if MARK.starts_with(rest) {
-                return; // it may still become one
+        let held = match self.place {
+            Place::Inside => MARK.len(),
+            Place::Mark(held) => held,
+            Place::Start | Place::Quoted if byte == b'>' => {
+                // It need not wait: where among its like one more stands is all the same.
+                out.push(byte);
+                self.place = Place::Quoted;
+                return;
             }
-            out.append(&mut self.start);
-            self.in_line = true;
+            Place::Start | Place::Quoted => 0,
+        };
+        if MARK.get(held) == Some(&byte) {
+            self.place = Place::Mark(held + 1);
+            if held + 1 == MARK.len() {
+                out.push(b'>');
+                out.extend_from_slice(MARK);
+                self.place = Place::Inside;
+            }
+            return;
         }
-        if byte == b'\n' {
-            self.in_line = false;
+        if held < MARK.len() {
+            out.extend_from_slice(&MARK[..held]);
         }
+        out.push(byte);
+        self.place = if byte == b'\n' { Place::Start } else { Place::Inside };
     }
 
     /// The end of a message: its last line gets its end, and an empty line follows.
     pub fn end(&mut self, out: &mut Vec<u8>) {
-        if self.in_line || !self.start.is_empty() {
-            out.append(&mut self.start);
+        if let Place::Mark(held) = self.place {
+            out.extend_from_slice(&MARK[..held]);
+        }
+        if self.place != Place::Start {
             out.push(b'\n');
         }
         out.push(b'\n');
@@ -79,6 +102,8 @@ mod tests {
             (b"no end", b"no end\n\n"),
             (b"a\rb\r\r\n", b"a\rb\r\n\n"),
             (b">", b">\n\n"),
+            (b">>Fro", b">>Fro\n\n"),
+            (b">FFrom ", b">FFrom \n\n"),
             (b"", b"\n"),
             (b"\r\n\r\n", b"\n\n\n"),
         ] {
@@ -96,5 +121,17 @@ mod tests {
                 );
             }
         }
+    }
+
+    #[test]
+    fn a_line_of_quotes_is_passed_on_at_once() {
+        // It was held until its end, and read anew for each of its octets.
+        let (mut mbox, mut out) = (Mboxrd::default(), Vec::new());
+        let quotes = vec![b'>'; 1_000_000];
+        mbox.encode(&quotes, &mut out);
+        assert_eq!(out.len(), quotes.len());
+        mbox.encode(b"From me", &mut out);
+        mbox.end(&mut out);
+        assert!(out.ends_with(b">>From me\n\n") && out.len() == quotes.len() + 10);
     }
 }
