@@ -76,6 +76,9 @@ impl Mboxrd {
 
     /// The end of a message: its last line gets its end, and an empty line follows.
     pub fn end(&mut self, out: &mut Vec<u8>) {
+        if std::mem::take(&mut self.after_cr) {
+            self.put(b'\r', out);
+        }
         if let Place::Mark(held) = self.place {
             out.extend_from_slice(&MARK[..held]);
         }
@@ -102,6 +105,7 @@ mod tests {
             (b"no end", b"no end\n\n"),
             (b"a\rb\r\r\n", b"a\rb\r\n\n"),
             (b">", b">\n\n"),
+            (b"a\r", b"a\r\n\n"),
             (b">>Fro", b">>Fro\n\n"),
             (b">FFrom ", b">FFrom \n\n"),
             (b"", b"\n"),
