@@ -406,3 +406,14 @@ fn the_exchangers_of_a_domain_are_called_in_order() {
         .expect_code(75)
         .expect_stderr("cannot find who takes mail for two.test");
 }
+
+#[test]
+fn a_dialogue_in_one_direction_is_refused_however_it_is_asked_for() {
+    // By a URL it went on: nothing was sent, and the exit status was 0.
+    for option in ["--send-only", "--recv-only"] {
+        for place in [&["--smtp", "localhost"][..], &["smtp://localhost"]] {
+            let args = [place, &[option, "--body", "x"], &TO_ANN].concat();
+            run(&args, "").expect_code(2).expect_stderr("a dialogue needs both");
+        }
+    }
+}

@@ -1,7 +1,7 @@
 //! Connect mode: what its options mean together.
 
 use super::dns::domain;
-use super::mail::{helper, login, mail_config, name, only_with_helper, ports};
+use super::mail::{both_ways, helper, login, mail_config, name, only_with_helper, ports};
 use super::place::{DEFAULT_PORT, Place, is_number, place, port, quoted, usage, vsock};
 use super::proxy::{hop_pointer, hops, proxies, proxy_dns};
 use super::session::{family, optional_time, program, protocol, session};
@@ -122,6 +122,7 @@ pub(super) fn config(
         None
     };
     let server = (host.map_or_else(String::new, |host| host.as_str().to_owned()), port);
+    both_ways(args, helper)?;
     let mail = match (helper.or(starttls), login) {
         (None, _) => None,
         (Some(protocol), login) => {

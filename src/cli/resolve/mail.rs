@@ -162,14 +162,6 @@ pub(super) fn mail_config(
     login: Option<mail::Login>,
     report: &Report,
 ) -> Result<mail::Config, Error> {
-    for (given, option) in [(args.send_only, "--send-only"), (args.recv_only, "--recv-only")] {
-        if given && (args.smtp || args.pop3 || args.imap) {
-            let helper = name(protocol);
-            return Err(usage(format!(
-                "{option} and {helper} do not go together: a dialogue needs both"
-            )));
-        }
-    }
     let pace = match (args.no_wait, args.pipelining) {
         (true, true) => {
             return Err(usage(
@@ -231,6 +223,22 @@ pub(super) fn mail_config(
         append: args.append.clone(),
         upgrade_only: false,
     })
+}
+
+/// A dialogue has two directions, however it was asked for.
+///
+/// # Errors
+/// One of them is closed.
+pub(super) fn both_ways(args: &Args, helper: Option<Protocol>) -> Result<(), Error> {
+    let Some(helper) = helper.map(name) else { return Ok(()) };
+    for (given, option) in [(args.send_only, "--send-only"), (args.recv_only, "--recv-only")] {
+        if given {
+            return Err(usage(format!(
+                "{option} and {helper} do not go together: a dialogue needs both"
+            )));
+        }
+    }
+    Ok(())
 }
 
 /// This machine's name, as good as it knows it.
