@@ -411,6 +411,7 @@ transcripts! {
     a_message_cut_short_is_an_error => "popfetch-cut",
     mailboxes_are_listed => "imapfetch-mailboxes",
     a_search_chooses_what_is_fetched => "imapfetch-search",
+    a_search_chooses_what_is_deleted => "imapfetch-search-delete",
     an_imap_mailbox_is_listed => "imapfetch-list",
     a_message_in_a_string => "imapfetch-string",
     a_message_that_is_not_there => "imapfetch-missing",

@@ -13,7 +13,7 @@ use crate::proto::mbox::Mboxrd;
 use crate::proto::numbers::Numbers;
 use crate::proto::session::{Answer, Event, Session, Worst};
 use crate::proto::{Machine, Ports, ProtocolError, Step};
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 
 /// Mailboxes that are told of at most.
 const MOST_MAILBOXES: usize = 10_000;
@@ -438,11 +438,16 @@ impl Fetch {
 
     /// What is left to do, once it is known which messages there are.
     fn plan(&mut self, all: Vec<u32>, picked: Vec<u32>) {
+        let mut doomed = self.wish.delete.as_ref().map(|n| n.pick(self.exists)).unwrap_or_default();
+        if self.wish.search.is_some() {
+            // What the search has not found is not asked about.
+            let found: HashSet<_> = all.iter().copied().collect();
+            doomed.retain(|n| found.contains(n));
+        }
         if self.wish.list && self.wish.folder.is_some() {
             self.tasks.extend(all.into_iter().map(Task::Header));
         }
         self.tasks.extend(picked.into_iter().map(Task::Get));
-        let doomed = self.wish.delete.as_ref().map(|n| n.pick(self.exists)).unwrap_or_default();
         let any = !doomed.is_empty();
         self.tasks.extend(doomed.into_iter().flat_map(|n| [Task::Uid(n), Task::Mark(n)]));
         if any {
