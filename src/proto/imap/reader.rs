@@ -7,7 +7,7 @@ use super::Status;
 use crate::proto::session::bare;
 use crate::proto::{Input, ProtocolError};
 
-/// What is kept of a line.
+/// What is kept of a line, but for a list of what was found.
 const KEPT: usize = 8 * 1024;
 
 /// A line without a literal in it that is longer is nobody's: the longest are lists of numbers.
@@ -78,8 +78,7 @@ impl Reader {
         let n = memchr::memchr(b'\n', rest).map_or(rest.len(), |at| at + 1).min(most);
         let piece = peer.eat(n);
         self.length += n;
-        let room = KEPT.saturating_sub(self.kept.len());
-        self.kept.extend_from_slice(&piece[..n.min(room)]);
+        self.keep(piece);
         self.end.extend_from_slice(&piece[n.saturating_sub(LONGEST_END)..]);
         let surplus = self.end.len().saturating_sub(LONGEST_END);
         self.end.drain(..surplus);
@@ -101,6 +100,18 @@ impl Reader {
         self.kept.clear();
         self.end.clear();
         Ok(Some((piece, Some(response))))
+    }
+
+    /// A list of what was found is wanted whole: half a number is another number.
+    fn keep(&mut self, piece: &[u8]) {
+        const FOUND: &[u8] = b"* SEARCH ";
+        let (start, rest) = piece.split_at(piece.len().min(FOUND.len()));
+        self.kept.extend_from_slice(start);
+        let is_list = self.kept.get(..FOUND.len()).is_some_and(|k| k.eq_ignore_ascii_case(FOUND));
+        let most = if is_list { LONGEST_LINE } else { KEPT };
+        let room = most.saturating_sub(self.kept.len());
+        self.kept.extend_from_slice(&rest[..rest.len().min(room)]);
+        self.kept.truncate(most);
     }
 
     /// Texts for people may end in braces, and hold no literals.
@@ -216,6 +227,22 @@ mod tests {
         for said in ["hello\r\n", "\r\n", " OK x\r\n", "*\r\n", "a BYE\r\n", "* X {4294967296}\r\n"]
         {
             assert!(read(said.as_bytes(), 100).is_err(), "{said:?}");
+        }
+    }
+
+    #[test]
+    fn a_long_list_of_what_was_found_is_kept_whole() {
+        // It was cut after 8 KiB, and its last number with it.
+        let numbers: String = (1..50_000).map(|n| format!(" {n}")).collect();
+        let line = format!("* search{numbers}");
+        let said = format!("{line}\r\n");
+        for most in [7, 100, said.len()] {
+            let (mut reader, mut input) = (Reader::default(), Input::new(said.as_bytes(), false));
+            let mut found = None;
+            while let Some((_, response)) = reader.read(&mut input, most).unwrap() {
+                found = response;
+            }
+            assert!(found == Some(Response::Data(line.clone().into_bytes())), "{most}");
         }
     }
 
