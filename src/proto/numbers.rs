@@ -1,19 +1,29 @@
 //! Messages by number: `3`, `1,4-6`, `10-`, `all`.
 
+use super::ProtocolError;
+use std::collections::HashSet;
 use std::ops::RangeInclusive;
+
+/// Messages that are dealt with at most: a server may claim to have any number of them.
+pub const MOST: usize = 1_000_000;
 
 /// A choice of messages.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Numbers(Vec<RangeInclusive<u32>>);
 
 impl Numbers {
+    /// Every message.
+    pub fn all() -> Self {
+        Self(vec![1..=u32::MAX])
+    }
+
     /// Reads it.
     ///
     /// # Errors
     /// Half a sentence.
     pub fn parse(text: &str) -> Result<Self, String> {
         if text.eq_ignore_ascii_case("all") {
-            return Ok(Self(vec![1..=u32::MAX]));
+            return Ok(Self::all());
         }
         let number = |word: &str| {
             let is_number = !word.is_empty() && word.bytes().all(|b| b.is_ascii_digit());
@@ -30,22 +40,38 @@ impl Numbers {
 
     /// The numbers among the first `count`, in the order in which they were asked for; those that
     /// were named and are not there are kept, for the server to refuse.
-    pub fn pick(&self, count: u32) -> Vec<u32> {
-        let mut all = Vec::new();
+    ///
+    /// # Errors
+    /// There are more than a million.
+    pub fn pick(&self, count: u32) -> Result<Vec<u32>, ProtocolError> {
+        let (mut all, mut known) = (Vec::new(), HashSet::new());
         for range in &self.0 {
             let (first, last) = (*range.start(), *range.end());
             let open = last == u32::MAX && first != u32::MAX;
             // A range with both ends that reaches past the last message is cut there.
             let last = if open || first != last { last.min(count) } else { last };
-            all.extend((first..=last).filter(|n| !all.contains(n)).collect::<Vec<_>>());
+            for n in first..=last {
+                if known.insert(n) {
+                    all.push(n);
+                }
+                if all.len() > MOST {
+                    return Err(too_many(count));
+                }
+            }
         }
-        all
+        Ok(all)
     }
 
     /// Is it one message, whatever there is?
     pub fn is_one(&self) -> bool {
         matches!(self.0.as_slice(), [range] if range.start() == range.end())
     }
+}
+
+/// That many messages are no mailbox.
+pub fn too_many(count: u32) -> ProtocolError {
+    let got = count.to_string().into_bytes();
+    ProtocolError::Malformed { expected: "at most 1000000 messages at once", got }
 }
 
 #[cfg(test)]
@@ -64,8 +90,11 @@ mod tests {
             ("2-9", 4, &[2, 3, 4]),
             ("9-", 4, &[]),
         ] {
-            assert_eq!(Numbers::parse(text).unwrap().pick(count), picked, "{text}");
+            assert_eq!(Numbers::parse(text).unwrap().pick(count).unwrap(), picked, "{text}");
         }
+        // A server may claim anything; what is asked for by its number is not affected.
+        assert!(Numbers::parse("all").unwrap().pick(u32::MAX).is_err());
+        assert_eq!(Numbers::parse("7").unwrap().pick(u32::MAX).unwrap(), [7]);
         assert!(Numbers::parse("4").unwrap().is_one() && !Numbers::parse("1-2").unwrap().is_one());
     }
 

@@ -10,7 +10,7 @@ use super::utf7;
 use super::{Offers, Reply, Status, Verb, quoted};
 use crate::proto::envelope::{Envelope, Gatherer};
 use crate::proto::mbox::Mboxrd;
-use crate::proto::numbers::Numbers;
+use crate::proto::numbers::{MOST, Numbers, too_many};
 use crate::proto::session::{Answer, Event, Session, Worst};
 use crate::proto::{Machine, Ports, ProtocolError, Step};
 use std::collections::{HashSet, VecDeque};
@@ -244,7 +244,7 @@ impl Fetch {
 
     fn heard(&mut self, ports: &mut Ports<'_>, response: Response) -> Result<(), ProtocolError> {
         match response {
-            Response::Data(line) => self.data(ports, &line),
+            Response::Data(line) => self.data(ports, &line)?,
             Response::Status(Status::Bye, line) if !self.is_leaving() => {
                 let reply = Reply { status: Status::Bye, line };
                 return Err(ProtocolError::Declined {
@@ -270,7 +270,7 @@ impl Fetch {
                     self.events.push_back(Event::Unasked(line));
                     return Ok(());
                 };
-                self.answered(ports, task, &Reply { status, line });
+                self.answered(ports, task, &Reply { status, line })?;
             }
         }
         Ok(())
@@ -280,7 +280,7 @@ impl Fetch {
         matches!(self.asked, Some((_, Task::Logout)))
     }
 
-    fn data(&mut self, ports: &mut Ports<'_>, line: &[u8]) {
+    fn data(&mut self, ports: &mut Ports<'_>, line: &[u8]) -> Result<(), ProtocolError> {
         let text = String::from_utf8_lossy(line).into_owned();
         let mut words = text.split_ascii_whitespace().skip(1);
         let (first, second) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
@@ -302,6 +302,9 @@ impl Fetch {
             ("SEARCH", _) => {
                 let numbers = text.split_ascii_whitespace().skip(2);
                 self.found.extend(numbers.filter_map(|n| n.parse::<u32>().ok()));
+                if self.found.len() > MOST {
+                    return Err(too_many(self.exists));
+                }
             }
             ("LIST", _) if !text.to_ascii_lowercase().contains("\\noselect") => {
                 if let Some(name) = last_string(line)
@@ -339,9 +342,15 @@ impl Fetch {
             }
             _ => {}
         }
+        Ok(())
     }
 
-    fn answered(&mut self, ports: &mut Ports<'_>, task: Task, reply: &Reply) {
+    fn answered(
+        &mut self,
+        ports: &mut Ports<'_>,
+        task: Task,
+        reply: &Reply,
+    ) -> Result<(), ProtocolError> {
         self.over = task == Task::Logout;
         let answer = Answer::Imap(Verb::Other, reply.clone());
         self.events.push_back(Event::Reply { ours: true, answer });
@@ -389,7 +398,9 @@ impl Fetch {
                 }
                 Task::Examine => {
                     let picked = self.wish.fetch.as_ref().map(|n| n.pick(self.exists));
-                    self.plan((1..=self.exists).collect(), picked.unwrap_or_default());
+                    let all = self.wish.list.then(|| Numbers::all().pick(self.exists));
+                    let all = all.transpose()?.unwrap_or_default();
+                    self.plan(all, picked.transpose()?.unwrap_or_default())?;
                 }
                 Task::Search => {
                     let found = std::mem::take(&mut self.found);
@@ -400,12 +411,13 @@ impl Fetch {
                     }
                     let picked = match &self.wish.fetch {
                         Some(numbers) => {
-                            let picked = numbers.pick(self.exists);
+                            let picked: HashSet<_> =
+                                numbers.pick(self.exists)?.into_iter().collect();
                             found.iter().copied().filter(|n| picked.contains(n)).collect()
                         }
                         None => Vec::new(),
                     };
-                    self.plan(found, picked);
+                    self.plan(found, picked)?;
                 }
                 Task::Get(n) if !self.got => {
                     self.spare(n);
@@ -414,6 +426,9 @@ impl Fetch {
                 Task::Idle => {
                     self.idling = false;
                     let new = self.seen + 1..=self.exists;
+                    if self.exists.saturating_sub(self.seen) as usize > MOST {
+                        return Err(too_many(self.exists));
+                    }
                     self.arrived += self.exists.saturating_sub(self.seen);
                     self.seen = self.exists;
                     self.tasks.extend(new.map(Task::Header));
@@ -434,11 +449,13 @@ impl Fetch {
                 | Task::Logout => {}
             }
         }
+        Ok(())
     }
 
     /// What is left to do, once it is known which messages there are.
-    fn plan(&mut self, all: Vec<u32>, picked: Vec<u32>) {
-        let mut doomed = self.wish.delete.as_ref().map(|n| n.pick(self.exists)).unwrap_or_default();
+    fn plan(&mut self, all: Vec<u32>, picked: Vec<u32>) -> Result<(), ProtocolError> {
+        let doomed = self.wish.delete.as_ref().map(|n| n.pick(self.exists)).transpose()?;
+        let mut doomed = doomed.unwrap_or_default();
         if self.wish.search.is_some() {
             // What the search has not found is not asked about.
             let found: HashSet<_> = all.iter().copied().collect();
@@ -457,6 +474,7 @@ impl Fetch {
         if self.wish.idle.is_some() {
             self.tasks.push_back(Task::Idle);
         }
+        Ok(())
     }
 
     /// What was not read is not deleted.

@@ -15,6 +15,9 @@ use std::collections::{HashMap, VecDeque};
 /// Octets in a status line.
 const LONGEST_LINE: usize = 4096;
 
+/// Octets in a line of a list (RFC 2449 §4).
+const LONGEST_ENTRY: usize = 512;
+
 /// What is wanted of a mailbox.
 #[derive(Debug, Clone, Default)]
 pub struct Wish {
@@ -66,6 +69,8 @@ pub struct Fetch {
     sink: Sink,
     partial: Vec<u8>,
     several: bool,
+    /// So many messages there are.
+    count: u32,
     sizes: HashMap<u32, String>,
     ids: HashMap<u32, String>,
     over: bool,
@@ -85,6 +90,7 @@ impl Fetch {
             at_start: true,
             sink: Sink::Nowhere,
             partial: Vec::new(),
+            count: 0,
             sizes: HashMap::new(),
             ids: HashMap::new(),
             over: false,
@@ -151,7 +157,7 @@ impl Fetch {
             }
             (self.inside, self.at_start) = (Some(reply), true);
         } else {
-            self.answered(ports, task, &reply);
+            self.answered(task, &reply)?;
         }
         Ok(true)
     }
@@ -164,7 +170,7 @@ impl Fetch {
                 [b'.', b'\r', b'\n', ..] | [b'.', b'\n', ..] => {
                     let end = memchr::memchr(b'\n', rest).map_or(rest.len(), |at| at + 1);
                     ports.peer.eat(end);
-                    self.lines_are_over(ports);
+                    self.lines_are_over(ports)?;
                     return Ok(true);
                 }
                 [b'.'] | [b'.', b'\r'] => return Ok(false),
@@ -184,14 +190,15 @@ impl Fetch {
             Sink::Header(_, header) => header.add(piece),
             Sink::Table => {
                 self.partial.extend_from_slice(piece);
-                if self.partial.len() > LONGEST_LINE {
+                if self.partial.len() > LONGEST_ENTRY {
                     return Err(malformed("a list of short lines", piece));
                 }
                 if self.at_start {
                     let line = String::from_utf8_lossy(&self.partial).trim().to_owned();
                     self.partial.clear();
                     let entry = line.split_once(' ').and_then(|(n, t)| Some((n.parse().ok()?, t)));
-                    if let Some((n, text)) = entry {
+                    // Of others there is nothing to be told, however many there are.
+                    if let Some((n, text)) = entry.filter(|(n, _)| (1..=self.count).contains(n)) {
                         let ids = self.asked == Some(Task::Uidl);
                         let table = if ids { &mut self.ids } else { &mut self.sizes };
                         table.insert(n, text.to_owned());
@@ -202,7 +209,7 @@ impl Fetch {
         Ok(true)
     }
 
-    fn lines_are_over(&mut self, ports: &mut Ports<'_>) {
+    fn lines_are_over(&mut self, ports: &mut Ports<'_>) -> Result<(), ProtocolError> {
         match std::mem::replace(&mut self.sink, Sink::Nowhere) {
             Sink::Mbox(mut mbox) => ports.to_user.with(|out| mbox.end(out)),
             Sink::Header(n, header) => {
@@ -215,19 +222,21 @@ impl Fetch {
             Sink::Nowhere | Sink::Plain | Sink::Table => {}
         }
         if let (Some(reply), Some(task)) = (self.inside.take(), self.asked) {
-            self.answered(ports, task, &reply);
+            self.answered(task, &reply)?;
         }
+        Ok(())
     }
 
-    fn answered(&mut self, _: &mut Ports<'_>, task: Task, reply: &Reply) {
+    fn answered(&mut self, task: Task, reply: &Reply) -> Result<(), ProtocolError> {
         self.asked = None;
         let answer = Answer::Pop3(Verb::Other, reply.clone());
         self.events.push_back(Event::Reply { ours: true, answer });
         match (task, reply.ok) {
             (Task::Stat, true) => {
                 let text = String::from_utf8_lossy(reply.text()).into_owned();
-                let count = text.split(' ').next().and_then(|n| n.parse().ok()).unwrap_or(0);
-                self.plan(count);
+                let count = text.split_whitespace().next().and_then(|n| n.parse().ok());
+                let nothing = || malformed("a number of messages", &reply.line);
+                self.plan(count.ok_or_else(nothing)?)?;
             }
             // A server need not know it.
             (Task::Uidl, false) => {}
@@ -250,18 +259,23 @@ impl Fetch {
             (Task::Uidl | Task::Sizes | Task::Header(_) | Task::Get(_) | Task::Delete(_), true) => {
             }
         }
+        Ok(())
     }
 
-    fn plan(&mut self, count: u32) {
+    fn plan(&mut self, count: u32) -> Result<(), ProtocolError> {
         let Wish { list, fetch, delete, .. } = self.wish.clone();
+        self.count = count;
         if list && count > 0 {
             self.tasks.extend([Task::Uidl, Task::Sizes]);
-            self.tasks.extend((1..=count).map(Task::Header));
+            self.tasks.extend(Numbers::all().pick(count)?.into_iter().map(Task::Header));
         }
-        let picked = |numbers: Option<Numbers>| numbers.map(|n| n.pick(count)).unwrap_or_default();
-        self.tasks.extend(picked(fetch).into_iter().map(Task::Get));
-        self.tasks.extend(picked(delete).into_iter().map(Task::Delete));
+        let picked = |numbers: Option<Numbers>| {
+            numbers.map(|n| n.pick(count)).transpose().map(Option::unwrap_or_default)
+        };
+        self.tasks.extend(picked(fetch)?.into_iter().map(Task::Get));
+        self.tasks.extend(picked(delete)?.into_iter().map(Task::Delete));
         self.tasks.push_back(Task::Quit);
+        Ok(())
     }
 
     fn refused(&mut self, what: &str, reply: &Reply) {
