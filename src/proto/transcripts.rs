@@ -420,6 +420,7 @@ transcripts! {
     a_message_in_a_string => "imapfetch-string",
     a_message_that_is_not_there => "imapfetch-missing",
     bye_in_the_middle_is_a_refusal => "imapfetch-bye",
+    a_message_is_stored_once => "imapfetch-append-once",
     a_message_is_stored => "imapfetch-append",
     only_ours_are_expunged => "imapfetch-delete",
     without_uidplus_all_are_expunged => "imapfetch-delete-plain",

@@ -254,15 +254,19 @@ impl Fetch {
                 });
             }
             Response::Status(..) => {}
-            Response::GoOn(text) => match (&self.asked, &self.wish.append) {
-                (Some((_, Task::Append)), Some(message)) => {
-                    ports.to_peer.push(message);
-                    ports.to_peer.push(b"\r\n");
-                }
-                (Some((_, Task::Idle)), _) => {
+            Response::GoOn(text) => match &self.asked {
+                Some((_, Task::Idle)) => {
                     self.idling = true;
                     self.wake_up(ports);
                 }
+                Some((_, Task::Append)) => match self.wish.append.take() {
+                    Some(message) => {
+                        ports.to_peer.push(&message);
+                        ports.to_peer.push(b"\r\n");
+                    }
+                    // A second time it would be taken for commands.
+                    None => self.events.push_back(Event::Unasked(text)),
+                },
                 _ => self.events.push_back(Event::Unasked(text)),
             },
             Response::Tagged(tag, status, line) => {
