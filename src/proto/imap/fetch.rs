@@ -18,6 +18,9 @@ use std::collections::{HashSet, VecDeque};
 /// Mailboxes that are told of at most.
 const MOST_MAILBOXES: usize = 10_000;
 
+/// Octets in the name of one.
+const LONGEST_NAME: usize = 4096;
+
 /// What is wanted of the mailboxes.
 #[derive(Debug, Clone, Default)]
 pub struct Wish {
@@ -85,6 +88,8 @@ pub struct Fetch {
     uids: Vec<u32>,
     found: Vec<u32>,
     sink: Sink,
+    /// What the last literal of a response held that is no message, cut at a bound.
+    literal: Vec<u8>,
     /// The message that was asked for has come.
     got: bool,
     /// Size and flags of the message whose header was asked for.
@@ -129,6 +134,7 @@ impl Fetch {
             uids: Vec::new(),
             found: Vec::new(),
             sink: Sink::Nowhere,
+            literal: Vec::new(),
             got: false,
             facts: (String::new(), String::new()),
             over: false,
@@ -219,6 +225,8 @@ impl Fetch {
         };
         if in_literal {
             self.pour(ports, piece);
+        } else if self.reader.in_literal() {
+            self.literal.clear();
         }
         if let Some(response) = response {
             self.heard(ports, response)?;
@@ -230,7 +238,10 @@ impl Fetch {
     fn pour(&mut self, ports: &mut Ports<'_>, piece: &[u8]) {
         let first = !std::mem::replace(&mut self.got, true);
         match &mut self.sink {
-            Sink::Nowhere => {}
+            Sink::Nowhere => {
+                let room = LONGEST_NAME.saturating_sub(self.literal.len());
+                self.literal.extend_from_slice(&piece[..piece.len().min(room)]);
+            }
             Sink::Header(header) => header.add(piece),
             Sink::Plain => ports.to_user.push(piece),
             Sink::Mbox(mbox) => ports.to_user.with(|out| {
@@ -311,10 +322,16 @@ impl Fetch {
                 }
             }
             ("LIST", _) if !text.to_ascii_lowercase().contains("\\noselect") => {
-                if let Some(name) = last_string(line)
+                // A name that is not easily quoted comes as a literal, and the line ends before it.
+                let name = match line.ends_with(b"\n") {
+                    true => quoted(&self.literal),
+                    false => last_string(line).map(<[u8]>::to_vec),
+                };
+                let one_line = |name: &Vec<u8>| !name.iter().any(|b| b"\r\n".contains(b));
+                if let Some(name) = name.filter(one_line)
                     && self.tasks.len() < MOST_MAILBOXES
                 {
-                    self.tasks.push_back(Task::Status(name.to_vec()));
+                    self.tasks.push_back(Task::Status(name));
                 }
             }
             ("STATUS", _) => {
