@@ -291,6 +291,14 @@ impl Fetch {
         Ok(())
     }
 
+    /// The message that the last command is about.
+    fn asked_about(&self) -> Option<u32> {
+        match self.asked {
+            Some((_, Task::Header(n) | Task::Get(n) | Task::Uid(n) | Task::Mark(n))) => Some(n),
+            Some(_) | None => None,
+        }
+    }
+
     fn is_leaving(&self) -> bool {
         matches!(self.asked, Some((_, Task::Logout)))
     }
@@ -342,8 +350,9 @@ impl Fetch {
                     ports.to_user.push(line.as_bytes());
                 }
             }
-            (_, "FETCH") => {
-                if matches!(self.sink, Sink::Header(_)) {
+            // Others come by themselves, when somebody else marks a message.
+            (n, "FETCH") if n.parse().ok() == self.asked_about() => {
+                if matches!(self.sink, Sink::Header(_)) && text.contains("RFC822.SIZE ") {
                     let flags =
                         text.split_once("FLAGS (").and_then(|(_, rest)| rest.split_once(')'));
                     let flags = flags.map_or("", |(flags, _)| flags).to_owned();
