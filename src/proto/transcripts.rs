@@ -416,6 +416,7 @@ transcripts! {
     a_mailbox_without_measure_has_a_seventh_message => "imapfetch-too-many",
     a_mailbox_is_named_by_a_literal => "imapfetch-mailboxes-literal",
     what_others_mark_is_no_answer => "imapfetch-unasked",
+    an_empty_message_is_a_message => "imapfetch-empty",
     a_search_chooses_what_is_fetched => "imapfetch-search",
     a_search_chooses_what_is_deleted => "imapfetch-search-delete",
     an_imap_mailbox_is_listed => "imapfetch-list",

@@ -361,6 +361,10 @@ impl Fetch {
                 if matches!(self.asked, Some((_, Task::Uid(_)))) {
                     self.uids.extend(after(&text, "UID ").parse::<u32>().ok());
                 }
+                // Of nothing there are no octets.
+                if !self.got && (text.contains("] {0}") || text.contains("] \"\"")) {
+                    self.pour(ports, b"");
+                }
                 // A short message may come as a string.
                 if !self.got
                     && let Some((_, string)) = text.split_once("BODY[] \"")
