@@ -18,6 +18,9 @@ use std::collections::{HashSet, VecDeque};
 /// Mailboxes that are told of at most.
 const MOST_MAILBOXES: usize = 10_000;
 
+/// Numbers in one command: servers take lines of 8000 octets (RFC 7162 §4), and not much more.
+const MOST_UIDS: usize = 500;
+
 /// Octets in the name of one.
 const LONGEST_NAME: usize = 4096;
 
@@ -160,8 +163,8 @@ impl Fetch {
             Task::Uid(n) => format!("FETCH {n} UID").into_bytes(),
             Task::Mark(n) => format!("STORE {n} +FLAGS.SILENT (\\Deleted)").into_bytes(),
             Task::Expunge if self.offers.has("UIDPLUS") => {
-                let uids: Vec<_> = self.uids.iter().map(u32::to_string).collect();
-                format!("UID EXPUNGE {}", uids.join(",")).into_bytes()
+                let uids = self.uids.iter().take(MOST_UIDS).map(u32::to_string);
+                format!("UID EXPUNGE {}", uids.collect::<Vec<_>>().join(",")).into_bytes()
             }
             Task::Expunge => b"EXPUNGE".to_vec(),
             Task::Idle => b"IDLE".to_vec(),
@@ -386,6 +389,12 @@ impl Fetch {
         reply: &Reply,
     ) -> Result<(), ProtocolError> {
         self.over = task == Task::Logout;
+        if task == Task::Expunge && self.offers.has("UIDPLUS") {
+            self.uids.drain(..self.uids.len().min(MOST_UIDS));
+            if !self.uids.is_empty() {
+                self.tasks.push_front(Task::Expunge);
+            }
+        }
         let answer = Answer::Imap(Verb::Other, reply.clone());
         self.events.push_back(Event::Reply { ours: true, answer });
         let sink = std::mem::replace(&mut self.sink, Sink::Nowhere);
@@ -621,6 +630,7 @@ impl Machine for Fetch {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::proto::{Input, Output};
 
     #[test]
     fn names_are_found_at_the_end_of_a_line() {
@@ -633,5 +643,28 @@ mod tests {
             let found = last_string(line.as_bytes()).map(unquoted);
             assert_eq!(found.as_deref(), Some(name), "{line}");
         }
+    }
+
+    #[test]
+    fn many_are_expunged_in_lines_that_servers_take() {
+        // They were named in one line, which servers refuse when it is long.
+        let mut fetch = Fetch::new(Wish::default());
+        fetch.offers = Offers::read(" UIDPLUS");
+        fetch.uids = (4_000_000_000..4_000_000_501).collect();
+        fetch.tasks = VecDeque::from([Task::Expunge]);
+        let (mut said, mut shown, mut ended) = (Vec::new(), Vec::new(), [false; 2]);
+        let [ended_peer, ended_user] = &mut ended;
+        let mut ports = Ports {
+            peer: Input::new(b"f1 OK\r\nf2 OK\r\n", false),
+            to_peer: Output::new(&mut said, 65_536, ended_peer),
+            user: Input::new(b"", true),
+            to_user: Output::new(&mut shown, 65_536, ended_user),
+        };
+        while fetch.step(&mut ports).unwrap() != Step::Wait {}
+        let said = String::from_utf8(said).unwrap();
+        let lines: Vec<_> = said.lines().collect();
+        assert!(lines.iter().all(|line| line.len() < 8000), "{said}");
+        assert!(lines[0].ends_with(",4000000499"), "{said}");
+        assert_eq!(lines[1..], ["f2 UID EXPUNGE 4000000500", "f3 LOGOUT"]);
     }
 }
