@@ -39,15 +39,15 @@ impl Gatherer {
             }
         });
         Envelope {
-            date: message.date().map(|date| line(&date.to_rfc3339())).unwrap_or_default(),
-            from: from.map(|from| line(&from)).unwrap_or_default(),
-            subject: message.subject().map(line).unwrap_or_default(),
+            date: message.date().map(|date| one_line(&date.to_rfc3339())).unwrap_or_default(),
+            from: from.map(|from| one_line(&from)).unwrap_or_default(),
+            subject: message.subject().map(one_line).unwrap_or_default(),
         }
     }
 }
 
 /// On one line, and no column of its own: a message must not make another line of a list.
-fn line(text: &str) -> String {
+pub fn one_line(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 

@@ -417,6 +417,7 @@ transcripts! {
     a_mailbox_is_named_by_a_literal => "imapfetch-mailboxes-literal",
     what_others_mark_is_no_answer => "imapfetch-unasked",
     an_empty_message_is_a_message => "imapfetch-empty",
+    a_mailbox_has_one_line => "imapfetch-mailboxes-line",
     a_search_chooses_what_is_fetched => "imapfetch-search",
     a_search_chooses_what_is_deleted => "imapfetch-search-delete",
     an_imap_mailbox_is_listed => "imapfetch-list",

@@ -8,7 +8,7 @@
 use super::reader::{Reader, Response};
 use super::utf7;
 use super::{Offers, Reply, Status, Verb, quoted};
-use crate::proto::envelope::{Envelope, Gatherer};
+use crate::proto::envelope::{Envelope, Gatherer, one_line};
 use crate::proto::mbox::Mboxrd;
 use crate::proto::numbers::{MOST, Numbers, too_many};
 use crate::proto::session::{Answer, Event, Session, Worst};
@@ -348,7 +348,7 @@ impl Fetch {
             ("STATUS", _) => {
                 if let Some((_, Task::Status(name))) = &self.asked {
                     let (all, unseen) = (after(&text, "MESSAGES "), after(&text, "UNSEEN "));
-                    let name = utf7::decode(&unquoted(name));
+                    let name = one_line(&utf7::decode(&unquoted(name)));
                     let line = format!("{name}\t{all}\t{unseen}\n");
                     ports.to_user.push(line.as_bytes());
                 }
