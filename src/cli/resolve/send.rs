@@ -67,7 +67,7 @@ pub(super) fn sending(
             headers: args.header.iter().map(|h| header(h)).collect::<Result<_, _>>()?,
             body: args.body.clone(),
             html: args.html.clone(),
-            attachments: args.attach.iter().map(|typed| attachment(typed)).collect(),
+            attachments: args.attach.iter().map(|a| attachment(a)).collect::<Result<_, _>>()?,
             host: host.to_owned(),
         },
         stop: stop.unwrap_or(Stage::Data),
@@ -137,12 +137,15 @@ fn header(typed: &str) -> Result<(String, String), Error> {
 }
 
 /// `FILE`, `FILE;type=image/png`.
-fn attachment(typed: &str) -> Attachment {
+fn attachment(typed: &str) -> Result<Attachment, Error> {
     let (file, kind) = match typed.rsplit_once(";type=") {
         Some((file, kind)) if kind.contains('/') => (file, kind),
         _ => (typed, by_name(typed)),
     };
-    Attachment { file: file.into(), kind: kind.to_owned() }
+    if !kind.bytes().all(|b| (b' '..=b'~').contains(&b)) {
+        return Err(usage(format!("--attach: {} is no media type", quoted(kind))));
+    }
+    Ok(Attachment { file: file.into(), kind: kind.to_owned() })
 }
 
 /// The media type of files that people attach.
@@ -287,7 +290,9 @@ mod tests {
             ("a;type=x", "a;type=x", "application/octet-stream"),
         ] {
             let expected = Attachment { file: file.into(), kind: kind.to_owned() };
-            assert_eq!(attachment(typed), expected, "{typed}");
+            assert_eq!(attachment(typed), Ok(expected), "{typed}");
         }
+        // A line end made another field of the header of the part.
+        assert!(attachment("a;type=text/plain\r\nX: y").is_err());
     }
 }
