@@ -417,3 +417,28 @@ fn a_dialogue_in_one_direction_is_refused_however_it_is_asked_for() {
         }
     }
 }
+
+#[test]
+fn a_server_that_refuses_in_the_middle_of_a_message_is_heard() {
+    // It was taken for words that nobody had asked for, and then for a broken network.
+    for (reply, code) in [("552 5.3.4 too big\r\n", 69), ("451 4.3.0 disk\r\n", 75)] {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let place = listener.local_addr().unwrap().to_string();
+        let server = std::thread::spawn(move || {
+            let (mut peer, _) = listener.accept().unwrap();
+            let reading = peer.try_clone().unwrap();
+            let mut lines = BufReader::new(&reading).lines().map(Result::unwrap);
+            for says in ["220 hi\r\n", "250 hi\r\n", "250 ok\r\n", "250 ok\r\n", "354 go\r\n"] {
+                peer.write_all(says.as_bytes()).unwrap();
+                lines.next();
+            }
+            peer.write_all(reply.as_bytes()).unwrap();
+            // Until it hangs up, which it does before the end.
+            lines.any(|line| line == ".")
+        });
+        let text = format!("Subject: x\n\n{}", "some text\n".repeat(3_000_000));
+        let output = run(&[&["--smtp", &place], &TO_ANN[..]].concat(), text).expect_code(code);
+        output.expect_stderr(&format!("refused the message: {}", reply.trim_end()));
+        assert!(!server.join().unwrap());
+    }
+}

@@ -213,6 +213,10 @@ impl Sender {
 
     fn answered(&mut self, ports: &mut Ports<'_>, reply: Reply) -> Result<(), ProtocolError> {
         let Some(asked) = self.asked.pop_front() else {
+            if self.state == State::Content && reply.code >= 400 {
+                // It does not want to hear the rest. Without its end nothing is delivered.
+                return Err(refused("the message", &reply));
+            }
             let line = format!("{} ", reply.code).into_bytes();
             self.events.push_back(Event::Unasked([&line, reply.last()].concat()));
             return Ok(());
