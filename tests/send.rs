@@ -442,3 +442,15 @@ fn a_server_that_refuses_in_the_middle_of_a_message_is_heard() {
         assert!(!server.join().unwrap());
     }
 }
+
+#[test]
+fn a_field_that_cannot_be_added_is_not_forgotten() {
+    // It went out without the subject, and the first line of the text was its header.
+    for option in [["--subject", "Hi"], ["--header", "X-A: b"]] {
+        let args = [&["--smtp", "localhost:1"], &option[..], &TO_ANN].concat();
+        let output = run(&args, "To: do\nbread\n").expect_code(2);
+        output.expect_stderr(&format!("{} cannot be added", option[0]));
+        let output = run(&args, "\nTo: do\nbread\n").expect_code(1);
+        output.expect_stderr("cannot connect to localhost");
+    }
+}

@@ -92,6 +92,7 @@ impl Letter {
             None => {
                 let (start, over) = first_line()?;
                 if is_header(&start) && !is_made_of_parts {
+                    self.adds_nothing()?;
                     let size = if over { Some(start.len() as u64) } else { rest(&start) };
                     return Ok(Written { head: start, goes_on: !over, size });
                 }
@@ -101,6 +102,20 @@ impl Letter {
         let head = self.compose(text)?;
         let size = Some(head.len() as u64);
         Ok(Written { head, goes_on: false, size })
+    }
+
+    /// A whole message goes out as it is, and without the fields that were asked for.
+    fn adds_nothing(&self) -> Result<(), Error> {
+        let subject = self.subject.is_some().then_some("--subject");
+        let header = (!self.headers.is_empty()).then_some("--header");
+        match subject.or(header) {
+            Some(option) => Err(Error::machine(format!(
+                "{option} cannot be added: standard input begins with a field of a header, so it \
+                 is a whole message"
+            ))
+            .hint("an empty line before a text, or --body, makes it one")),
+            None => Ok(()),
+        }
     }
 
     fn compose(&self, text: Vec<u8>) -> Result<Vec<u8>, Error> {
