@@ -362,7 +362,9 @@ impl Fetch {
                     self.facts = (after(&text, "RFC822.SIZE "), flags);
                 }
                 if matches!(self.asked, Some((_, Task::Uid(_)))) {
-                    self.uids.extend(after(&text, "UID ").parse::<u32>().ok());
+                    let uid = after(&text, "UID ").parse::<u32>().ok().filter(|_| !self.got);
+                    self.got |= uid.is_some();
+                    self.uids.extend(uid);
                 }
                 // Of nothing there are no octets.
                 if !self.got && (text.contains("] {0}") || text.contains("] \"\"")) {
@@ -428,7 +430,15 @@ impl Fetch {
                 }
                 Task::Append => "to store the message".to_owned(),
                 Task::Capability => "to tell what it can".to_owned(),
-                Task::Uid(n) | Task::Mark(n) => format!("to delete message {n}"),
+                Task::Uid(n) => {
+                    self.spare(*n);
+                    format!("to delete message {n}")
+                }
+                Task::Mark(n) => {
+                    // Its number was the last that came; somebody else may have marked it.
+                    self.uids.pop();
+                    format!("to delete message {n}")
+                }
                 Task::Expunge => "to delete what is marked".to_owned(),
                 Task::Idle => "to tell what arrives".to_owned(),
                 Task::Logout => "to say goodbye".to_owned(),
@@ -465,6 +475,11 @@ impl Fetch {
                 Task::Get(n) if !self.got => {
                     self.spare(n);
                     self.no(format!("message {n}"), reply);
+                }
+                // Without a number it would be marked, and stay.
+                Task::Uid(n) if !self.got => {
+                    self.spare(n);
+                    self.no(format!("to delete message {n}"), reply);
                 }
                 Task::Idle => {
                     self.idling = false;
