@@ -419,6 +419,7 @@ transcripts! {
     an_empty_message_is_a_message => "imapfetch-empty",
     a_mailbox_has_one_line => "imapfetch-mailboxes-line",
     what_cannot_be_marked_is_not_expunged => "imapfetch-delete-refused",
+    a_mailbox_may_be_refused_for_now => "imapfetch-later",
     a_search_chooses_what_is_fetched => "imapfetch-search",
     a_search_chooses_what_is_deleted => "imapfetch-search-delete",
     an_imap_mailbox_is_listed => "imapfetch-list",

@@ -6,6 +6,7 @@
 //! ```
 
 use super::reader::{Reader, Response};
+use super::session::is_for_now;
 use super::utf7;
 use super::{Offers, Reply, Status, Verb, quoted};
 use crate::proto::envelope::{Envelope, Gatherer, one_line};
@@ -549,8 +550,7 @@ impl Fetch {
     }
 
     fn no(&mut self, what: String, reply: &Reply) {
-        let later = matches!(reply.code_name().as_deref(), Some("UNAVAILABLE" | "INUSE"));
-        let worst = if later { Worst::Later } else { Worst::Refused };
+        let worst = if is_for_now(reply) { Worst::Later } else { Worst::Refused };
         self.worst = self.worst.max(Some(worst));
         self.events.push_back(Event::No(what, reply.line.clone()));
     }

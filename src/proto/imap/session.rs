@@ -522,7 +522,8 @@ fn after_go_ahead(literal: Literal) -> State {
 }
 
 /// Is it only for now that the server says no?
-fn is_for_now(reply: &Reply) -> bool {
+/// May it be granted later?
+pub(super) fn is_for_now(reply: &Reply) -> bool {
     matches!(reply.code_name().as_deref(), Some("UNAVAILABLE" | "INUSE" | "SERVERBUG" | "LIMIT"))
 }
 
