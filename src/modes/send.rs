@@ -123,27 +123,35 @@ impl Letter {
             Error::machine("the text of the message is not UTF-8")
                 .hint("a whole message, with a header of its own, may have any octets")
         })?;
-        let mut message =
-            MessageBuilder::new().message_id(format!("{}@{}", crate::sys::random_hex(), self.host));
-        if let Some(from) = &self.from {
+        // A field that was asked for takes the place of ours: a header has each of these once.
+        let ours =
+            |field: &str| !self.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case(field));
+        let mut message = MessageBuilder::new();
+        if ours("Message-ID") {
+            message = message.message_id(format!("{}@{}", crate::sys::random_hex(), self.host));
+        }
+        if let Some(from) = self.from.as_ref().filter(|_| ours("From")) {
             message = message.from(address(from));
         }
         for (name, mailboxes) in [("To", &self.to), ("Cc", &self.cc)] {
-            if !mailboxes.is_empty() {
+            if !mailboxes.is_empty() && ours(name) {
                 let list: Vec<Address<'_>> = mailboxes.iter().map(address).collect();
                 message = message.header(name, Address::new_list(list));
             }
         }
-        if self.to.is_empty() && self.cc.is_empty() {
+        if self.to.is_empty() && self.cc.is_empty() && ours("To") && ours("Cc") {
             // Somebody has to be there (RFC 5322 §3.6.3 has it otherwise, and mail filters do not).
             message = message.header("To", Raw::new("undisclosed-recipients:;"));
         }
-        if let Some(subject) = &self.subject {
+        if let Some(subject) = self.subject.as_ref().filter(|_| ours("Subject")) {
             message = message.subject(subject.as_str());
         }
         for (name, value) in &self.headers {
+            // The builder knows these by their spelling, and leaves out its own.
+            let known = ["Date", "Message-ID"].into_iter().find(|f| f.eq_ignore_ascii_case(name));
+            let name = known.unwrap_or(name);
             message = message.header(
-                Cow::<str>::Owned(name.clone()),
+                Cow::<str>::Owned(name.to_owned()),
                 mail_builder::headers::text::Text::new(value.as_str()),
             );
         }
@@ -299,6 +307,20 @@ mod tests {
         }
         assert!(!text.contains("secret@") && !text.contains("Bcc"), "{text}");
         assert_eq!(letter.recipients(), ["bob@b.example", "eve@e.example", "secret@s.example"]);
+    }
+
+    #[test]
+    fn a_field_that_is_asked_for_takes_the_place_of_ours() {
+        // There were two of each, and servers refuse a message with two From.
+        let fields = ["from", "To", "CC", "subject", "date", "Message-Id"];
+        let headers = fields.map(|name| (name.to_owned(), "mine".to_owned())).into();
+        let text = String::from_utf8(Letter { headers, ..letter() }.write().unwrap().head).unwrap();
+        let header = text.split("\r\n\r\n").next().unwrap().to_ascii_lowercase();
+        for name in fields.map(str::to_ascii_lowercase) {
+            let of = |line: &&str| line.starts_with(&format!("{name}:"));
+            let lines: Vec<_> = header.lines().filter(of).collect();
+            assert_eq!(lines, [format!("{name}: mine")], "{header}");
+        }
     }
 
     #[test]

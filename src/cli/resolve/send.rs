@@ -133,6 +133,17 @@ fn header(typed: &str) -> Result<(String, String), Error> {
     if name.is_empty() || !name.bytes().all(|b| (33..=126).contains(&b)) {
         return Err(usage(format!("{} cannot be the name of a header field", quoted(name))));
     }
+    let lower = name.to_ascii_lowercase();
+    if lower == "bcc" {
+        return Err(usage("--header Bcc would show to all whom it is to hide").hint("--bcc"));
+    }
+    if lower == "mime-version" || lower.starts_with("content-") {
+        return Err(usage(format!(
+            "--header {} is about the form of the message, which ncat decides",
+            quoted(name)
+        ))
+        .hint("a whole message on standard input has the form that you give it"));
+    }
     Ok((name.to_owned(), text("--header", value.trim())?))
 }
 
@@ -275,7 +286,9 @@ mod tests {
     #[test]
     fn a_header_field_has_a_name_and_one_line() {
         assert_eq!(header("X-A : b: c "), Ok(("X-A".to_owned(), "b: c".to_owned())));
-        for typed in ["x", ": y", "X Y: z", "X: a\nBcc: evil", "X\u{e4}: a"] {
+        for typed in
+            ["x", ": y", "X Y: z", "X: a\nBcc: evil", "X\u{e4}: a", "bcc: a", "Content-Type: x"]
+        {
             assert!(header(typed).is_err(), "{typed:?}");
         }
     }
