@@ -411,6 +411,8 @@ transcripts! {
     a_message_cut_short_is_an_error => "popfetch-cut",
     mailboxes_are_listed => "imapfetch-mailboxes",
     a_mailbox_without_measure_is_not_listed => "popfetch-too-many",
+    an_lf_alone_ends_no_line_of_a_message => "popfetch-bare-lf",
+    a_server_that_ends_its_lines_in_lf_is_read => "popfetch-lf",
     spaces_are_no_number => "popfetch-stat",
     a_mailbox_without_a_number_is_an_error => "popfetch-no-number",
     a_mailbox_without_measure_has_a_seventh_message => "imapfetch-too-many",

@@ -66,6 +66,10 @@ pub struct Fetch {
     asked: Option<Task>,
     inside: Option<Reply>,
     at_start: bool,
+    /// Its lines end in CR LF, as its first did, and an LF alone ends none.
+    strict: bool,
+    /// The octet before was a CR.
+    after_cr: bool,
     sink: Sink,
     partial: Vec<u8>,
     several: bool,
@@ -88,6 +92,8 @@ impl Fetch {
             asked: None,
             inside: None,
             at_start: true,
+            strict: true,
+            after_cr: false,
             sink: Sink::Nowhere,
             partial: Vec::new(),
             count: 0,
@@ -139,6 +145,7 @@ impl Fetch {
                 false => Ok(false),
             };
         };
+        self.strict = line.ends_with(b"\r\n");
         let line = bare(line);
         let ok = match (line.starts_with(b"+OK"), line.starts_with(b"-ERR")) {
             (true, _) => true,
@@ -155,7 +162,7 @@ impl Fetch {
             if let Sink::Mbox(mbox) = &mut self.sink {
                 ports.to_user.with(|out| mbox.begin(&self.wish.date, out));
             }
-            (self.inside, self.at_start) = (Some(reply), true);
+            (self.inside, self.at_start, self.after_cr) = (Some(reply), true, false);
         } else {
             self.answered(task, &reply)?;
         }
@@ -167,6 +174,9 @@ impl Fetch {
         let rest = ports.peer.rest();
         if self.at_start && rest.starts_with(b".") {
             match rest {
+                [b'.', b'\n', ..] if self.strict => {
+                    ports.peer.eat(1);
+                }
                 [b'.', b'\r', b'\n', ..] | [b'.', b'\n', ..] => {
                     let end = memchr::memchr(b'\n', rest).map_or(rest.len(), |at| at + 1);
                     ports.peer.eat(end);
@@ -182,7 +192,9 @@ impl Fetch {
         let rest = ports.peer.rest();
         let end = memchr::memchr(b'\n', rest).map_or(rest.len(), |at| at + 1);
         let piece = ports.peer.eat(end.min(ports.to_user.room()));
-        self.at_start = piece.ends_with(b"\n");
+        let has_cr = if piece.len() > 1 { piece.ends_with(b"\r\n") } else { self.after_cr };
+        self.at_start = piece.ends_with(b"\n") && (has_cr || !self.strict);
+        self.after_cr = piece.ends_with(b"\r");
         match &mut self.sink {
             Sink::Nowhere => {}
             Sink::Plain => ports.to_user.push(piece),
