@@ -32,6 +32,9 @@ enum State {
     Open,
     /// The person's lines are content.
     Data,
+    /// DATA was refused, and the script goes on with the content all the same: it is dropped up
+    /// to its end, so that nothing in it is taken for a command.
+    Dropping,
     /// So many octets are content.
     Bdat(u64),
     /// A go-ahead for TLS has come; the handshake is next.
@@ -191,6 +194,13 @@ impl Session {
             }
             (Verb::Data, 354) => {}
             (Verb::Data, _) if self.state == State::Data => self.state = State::Open,
+            (Verb::Data, 400..) if self.config.pace == Pace::LockStep && !closing => {
+                self.state = State::Dropping;
+                self.events.push_back(Event::Remark(
+                    "DATA was refused: what follows is not sent, up to the line with a single dot",
+                ));
+                self.content = Content::new(self.config.content);
+            }
             (Verb::Quit, _) => self.state = State::Over,
             _ => {}
         }
@@ -307,6 +317,7 @@ impl Session {
     fn speak(&mut self, ports: &mut Ports<'_>) -> Result<bool, ProtocolError> {
         match self.state {
             State::Data => self.send_content(ports),
+            State::Dropping => Ok(self.drop_content(ports)),
             State::Bdat(left) => self.send_octets(ports, left),
             State::Open if ports.to_peer.room() > 0 && self.may_send() => self.send_line(ports),
             State::Setup | State::Open | State::Tls | State::Leaving | State::Over => Ok(false),
@@ -362,6 +373,17 @@ impl Session {
         Ok(eaten > 0 || done)
     }
 
+    /// The content that nobody wants. What follows its lone dot are commands again.
+    fn drop_content(&mut self, ports: &mut Ports<'_>) -> bool {
+        let (eaten, done) = self.content.encode(ports.user.rest(), &mut Vec::new());
+        ports.user.eat(eaten);
+        let over = done || ports.user.is_over();
+        if over {
+            self.state = State::Open;
+        }
+        eaten > 0 || over
+    }
+
     fn send_octets(&mut self, ports: &mut Ports<'_>, left: u64) -> Result<bool, ProtocolError> {
         let rest = ports.user.rest();
         let most = usize::try_from(left).unwrap_or(usize::MAX);
@@ -394,7 +416,7 @@ impl Session {
     fn hung_up(&mut self) -> Result<Step<Event>, ProtocolError> {
         let waiting_for = match (self.asked.front(), self.state) {
             (Some(asked), _) => asked.verb.awaited(),
-            (None, State::Data | State::Bdat(_)) => "the end of the message",
+            (None, State::Data | State::Dropping | State::Bdat(_)) => "the end of the message",
             (None, State::Over) => return Ok(Step::Done),
             (None, State::Setup | State::Open | State::Tls | State::Leaving) => "QUIT",
         };
@@ -415,7 +437,12 @@ impl session::Session for Session {
         match self.state {
             State::Setup => self.config.has_setup(),
             State::Tls => true,
-            State::Open | State::Data | State::Bdat(_) | State::Leaving | State::Over => false,
+            State::Open
+            | State::Data
+            | State::Dropping
+            | State::Bdat(_)
+            | State::Leaving
+            | State::Over => false,
         }
     }
 }
@@ -446,7 +473,12 @@ impl Machine for Session {
                     self.hand_over();
                     continue;
                 }
-                State::Setup | State::Open | State::Data | State::Bdat(_) | State::Leaving => {}
+                State::Setup
+                | State::Open
+                | State::Data
+                | State::Dropping
+                | State::Bdat(_)
+                | State::Leaving => {}
             }
             if self.hear(ports)? || self.speak(ports)? {
                 continue;
