@@ -50,6 +50,9 @@ impl Numbers {
             let open = last == u32::MAX && first != u32::MAX;
             // A range with both ends that reaches past the last message is cut there.
             let last = if open || first != last { last.min(count) } else { last };
+            if usize::try_from(last.saturating_sub(first)).is_ok_and(|more| more >= MOST) {
+                return Err(too_many(count));
+            }
             for n in first..=last {
                 if known.insert(n) {
                     all.push(n);
