@@ -258,7 +258,7 @@ fn what_goes_wrong_is_said_in_one_line_with_its_status() {
         (&[HI, "250 hi\r\n", OK, OK, "451 disk\r\n"], &[], 75, "refused the message: 451 disk"),
         (&[HI, "250 hi\r\n", OK, OK], &[], 1, "hung up before its reply to DATA"),
         (&[HI, "250 hi\r\n"], &["--starttls"], 1, "does not offer STARTTLS"),
-        (&[HI, "250-hi\r\n250 SIZE 10\r\n"], &[], 69, "5.3.4 it takes 10 octets at most"),
+        (&[HI, "250-hi\r\n250 SIZE 10\r\n"], &[], 69, "it takes 10 octets at most"),
         (&[HI, "250 hi\r\n"], &["--dsn-ret", "hdrs"], 1, "does not offer DSN"),
         (
             &[HI, "250-hi\r\n250 STARTTLS\r\n", "220 go\r\n250 evil\r\n"],

@@ -130,8 +130,12 @@ impl Letter {
         if ours("Message-ID") {
             message = message.message_id(format!("{}@{}", crate::sys::random_hex(), self.host));
         }
-        if let Some(from) = self.from.as_ref().filter(|_| ours("From")) {
-            message = message.from(address(from));
+        if ours("From") {
+            message = match &self.from {
+                Some(from) => message.from(address(from)),
+                // Somebody has to have written it (RFC 5322 §3.6), also where nobody wants a reply.
+                None => message.from(format!("MAILER-DAEMON@{}", self.host)),
+            };
         }
         for (name, mailboxes) in [("To", &self.to), ("Cc", &self.cc)] {
             if !mailboxes.is_empty() && ours(name) {
@@ -321,6 +325,12 @@ mod tests {
             let lines: Vec<_> = header.lines().filter(of).collect();
             assert_eq!(lines, [format!("{name}: mine")], "{header}");
         }
+    }
+
+    #[test]
+    fn a_report_has_an_author_although_it_has_no_sender() {
+        let text = String::from_utf8(Letter { from: None, ..letter() }.write().unwrap().head);
+        assert!(text.unwrap().contains("From: <MAILER-DAEMON@me.example>\r\n"));
     }
 
     #[test]

@@ -207,6 +207,15 @@ pub(super) fn mail_config(
             }
         }
     }
+    if sending.is_some() || reading.is_some() {
+        for (given, option) in [(args.probe, "-z"), (args.exit_zero, "--exit-zero")] {
+            if given {
+                return Err(usage(format!(
+                    "{option} goes with a session that is typed, not with --to, --list or --fetch"
+                )));
+            }
+        }
+    }
     Ok(mail::Config {
         protocol,
         server,

@@ -61,6 +61,9 @@ pub(super) fn reading(
         if args.top.is_some() && fetch.is_none() {
             return Err(usage("--top goes with --fetch: of which messages?"));
         }
+        if args.top.is_some() && args.delete.is_some() {
+            return Err(usage("--top and --delete do not go together: the rest would be lost"));
+        }
         Reading::Pop3(pop3::fetch::Wish {
             list: args.list,
             fetch,
@@ -75,6 +78,9 @@ pub(super) fn reading(
             {
                 return Err(usage(format!("{option} is one line of text, not {}", quoted(typed))));
             }
+        }
+        if args.search.as_deref().is_some_and(|keys| keys.trim_end().ends_with('}')) {
+            return Err(usage("--search takes no literal: put the text into quotes"));
         }
         // Without a word about the mailbox, --list is about which there are.
         let about_one = args.fetch.is_some() || args.search.is_some();

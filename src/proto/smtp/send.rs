@@ -403,12 +403,9 @@ impl Sender {
         let mut line = format!("MAIL FROM:<{from}>");
         if let (Some(most), Some(size)) = (self.offers.size, size) {
             if (1..*size).contains(&most) {
-                let text = format!("5.3.4 it takes {most} octets at most, and there are {size}");
-                return Err(ProtocolError::Refused {
-                    what: "the message",
-                    code: 552,
-                    text: text.into_bytes(),
-                });
+                let text = format!("it takes {most} octets at most, and there are {size}");
+                let (what, later) = ("so long a message", false);
+                return Err(ProtocolError::Declined { what, later, text: text.into_bytes() });
             }
             line += &format!(" SIZE={size}");
         }
