@@ -24,6 +24,10 @@ use crate::term::safe::quote;
 use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime};
 
+/// How long a server may be silent where nobody looks: it may take this long to think about a
+/// message (RFC 5321 §4.5.3.2.6).
+const SILENCE: Duration = Duration::from_secs(600);
+
 /// What is spoken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Protocol {
@@ -360,10 +364,14 @@ fn hold(
 ) -> Result<Exit, Error> {
     let Scene { reactor, session, peer, report, .. } = scene;
     let typed = config.sending.is_none() && config.reading.is_none() && local.is_typed();
+    let waits = matches!(&config.reading, Some(Reading::Imap(wish)) if wish.idle.is_some());
+    let unattended = (config.sending.is_some() || config.reading.is_some()) && !waits;
+    let silence = session.manners.idle.or(unattended.then_some(SILENCE));
+    let manners = Manners { idle: silence, ..session.manners.clone() };
     let start = reactor.now();
     let veil = session.safe_output.veil(&local);
     let helped = Helped::new(link, config.protocol, peer.name, report, |server| {
-        Dialogue::new(local, server, machine, session.manners.clone(), tap).veiled(veil)
+        Dialogue::new(local, server, machine, manners, tap).veiled(veil)
     });
     let mut talk = Helped { explain: config.explain, typed, ..helped };
     let result = crate::engine::run(reactor, &mut talk, None);
