@@ -522,6 +522,11 @@ impl<'a> Helped<'a> {
                 quoted(what.as_bytes()),
                 quoted(&line)
             )),
+            Event::InDoubt(address) => self.report.answer(format_args!(
+                "ncat: {} has not said whether it took the message for {}",
+                self.name,
+                quoted(address.as_bytes())
+            )),
             Event::Taken(reply) => self.report.story(format_args!(
                 "{} has taken the message: {} {}",
                 self.name,

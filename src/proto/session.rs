@@ -95,6 +95,8 @@ pub enum Event {
     NotFor(String, Vec<u8>),
     /// This was refused: what, and the reply's line, raw.
     No(String, Vec<u8>),
+    /// It is unknown whether the message was taken for this recipient.
+    InDoubt(String),
     /// The message has been taken.
     Taken(Reply),
     /// Something that a person should know.

@@ -467,6 +467,7 @@ transcripts! {
     what_a_server_offers_is_used => "send-parameters",
     dots_and_line_ends_are_made_right => "send-dots",
     lmtp_answers_for_each => "send-lmtp",
+    lmtp_may_leave_some_in_doubt => "send-lmtp-in-doubt",
     one_may_stop_half_way => "send-stop",
     a_421_ends_a_message_too => "send-421",
     a_greeting_may_refuse_a_message => "send-greeting-refuses",

@@ -524,6 +524,15 @@ impl Sender {
         match self.asked.front().map(|asked| asked.verb) {
             // All is done but the courtesies.
             Some(Verb::Quit) => Ok(Step::Done),
+            // Those who are not named have it.
+            Some(Verb::EndOfData) if self.order.lmtp => {
+                let asked = std::mem::take(&mut self.asked);
+                let waiting = asked.iter().filter_map(|asked| self.order.to.get(asked.recipient));
+                self.events.extend(waiting.cloned().map(Event::InDoubt));
+                self.worst = self.worst.max(Some(Worst::Later));
+                self.state = State::Over;
+                self.events.pop_front().map_or(Ok(Step::Done), |event| Ok(Step::Event(event)))
+            }
             Some(Verb::EndOfData) => Err(ProtocolError::InDoubt),
             Some(verb) => Err(ProtocolError::Cut { waiting_for: verb.awaited() }),
             None if self.state == State::Over => Ok(Step::Done),
