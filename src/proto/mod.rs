@@ -191,6 +191,13 @@ pub enum ProtocolError {
     },
 }
 
+impl ProtocolError {
+    /// Something else came than was expected: the beginning of it is kept.
+    fn malformed(expected: &'static str, got: &[u8]) -> Self {
+        Self::Malformed { expected, got: got[..got.len().min(80)].to_vec() }
+    }
+}
+
 impl fmt::Display for ProtocolError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

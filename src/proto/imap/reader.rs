@@ -142,7 +142,7 @@ impl Reader {
     }
 
     fn malformed(&self, expected: &'static str) -> ProtocolError {
-        ProtocolError::Malformed { expected, got: self.kept[..self.kept.len().min(80)].to_vec() }
+        ProtocolError::malformed(expected, &self.kept)
     }
 }
 

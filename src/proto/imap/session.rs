@@ -303,7 +303,10 @@ impl Session {
         match (verb, status) {
             (Verb::Capability, _) if ours => self.set_up(ports)?,
             (Verb::StartTls, Status::Ok) if self.secure => {
-                return Err(malformed("a refusal, since TLS is on already", &reply.line));
+                return Err(ProtocolError::malformed(
+                    "a refusal, since TLS is on already",
+                    &reply.line,
+                ));
             }
             (Verb::StartTls, Status::Ok) => (self.state, self.tls_is_ours) = (State::Tls, ours),
             (Verb::StartTls, _) if ours => return Err(refused("STARTTLS", &reply)),
@@ -525,10 +528,6 @@ fn after_go_ahead(literal: Literal) -> State {
 /// May it be granted later?
 pub(super) fn is_for_now(reply: &Reply) -> bool {
     matches!(reply.code_name().as_deref(), Some("UNAVAILABLE" | "INUSE" | "SERVERBUG" | "LIMIT"))
-}
-
-fn malformed(expected: &'static str, got: &[u8]) -> ProtocolError {
-    ProtocolError::Malformed { expected, got: got[..got.len().min(80)].to_vec() }
 }
 
 fn refused(what: &'static str, reply: &Reply) -> ProtocolError {

@@ -141,7 +141,7 @@ impl Fetch {
         let rest = ports.peer.rest();
         let Some(line) = ports.peer.line() else {
             return match rest.len() > LONGEST_LINE {
-                true => Err(malformed("a status line with an end", rest)),
+                true => Err(ProtocolError::malformed("a status line with an end", rest)),
                 false => Ok(false),
             };
         };
@@ -150,7 +150,9 @@ impl Fetch {
         let ok = match (line.starts_with(b"+OK"), line.starts_with(b"-ERR")) {
             (true, _) => true,
             (_, true) => false,
-            (false, false) => return Err(malformed("a POP3 status line (+OK or -ERR)", line)),
+            (false, false) => {
+                return Err(ProtocolError::malformed("a POP3 status line (+OK or -ERR)", line));
+            }
         };
         let reply = Reply { ok, line: line.to_vec(), lines: Vec::new() };
         let Some(task) = self.asked else {
@@ -203,7 +205,7 @@ impl Fetch {
             Sink::Table => {
                 self.partial.extend_from_slice(piece);
                 if self.partial.len() > LONGEST_ENTRY {
-                    return Err(malformed("a list of short lines", piece));
+                    return Err(ProtocolError::malformed("a list of short lines", piece));
                 }
                 if self.at_start {
                     let line = String::from_utf8_lossy(&self.partial).trim().to_owned();
@@ -247,7 +249,7 @@ impl Fetch {
             (Task::Stat, true) => {
                 let text = String::from_utf8_lossy(reply.text()).into_owned();
                 let count = text.split_whitespace().next().and_then(|n| n.parse().ok());
-                let nothing = || malformed("a number of messages", &reply.line);
+                let nothing = || ProtocolError::malformed("a number of messages", &reply.line);
                 self.plan(count.ok_or_else(nothing)?)?;
             }
             // A server need not know it.
@@ -296,10 +298,6 @@ impl Fetch {
         self.worst = self.worst.max(Some(worst));
         self.events.push_back(Event::No(what.to_owned(), reply.line.clone()));
     }
-}
-
-fn malformed(expected: &'static str, got: &[u8]) -> ProtocolError {
-    ProtocolError::Malformed { expected, got: got[..got.len().min(80)].to_vec() }
 }
 
 impl Session for Fetch {

@@ -119,7 +119,7 @@ impl Session {
             ports.to_user.push(ports.peer.eat(rest.len()));
             return Err(match rest.len() <= LONGEST_LINE {
                 true => ProtocolError::Cut { waiting_for: "the end of its line" },
-                false => malformed("a status line with an end", rest),
+                false => ProtocolError::malformed("a status line with an end", rest),
             });
         };
         if shown {
@@ -138,7 +138,7 @@ impl Session {
                 ports.to_user.push(line);
                 ports.to_user.push(b"\n");
             }
-            return Err(malformed("a POP3 status line (+OK or -ERR)", line));
+            return Err(ProtocolError::malformed("a POP3 status line (+OK or -ERR)", line));
         };
         let reply = Reply { ok, line: line.to_vec(), lines: Vec::new() };
         if ok && verb.is_some_and(Verb::has_lines) {
@@ -179,7 +179,10 @@ impl Session {
         }
         self.kept += piece.len();
         if self.kept > LONGEST_LIST {
-            return Err(malformed("a list with an end", &piece[..piece.len().min(80)]));
+            return Err(ProtocolError::malformed(
+                "a list with an end",
+                &piece[..piece.len().min(80)],
+            ));
         }
         self.partial.extend_from_slice(piece);
         if self.at_start
@@ -237,7 +240,10 @@ impl Session {
             (Verb::Greeting, true) if self.state == State::Setup => self.hand_over(),
             (Verb::Capa, _) if ours => self.set_up(ports, &reply)?,
             (Verb::Stls, true) if self.secure => {
-                return Err(malformed("a refusal, since TLS is on already", &reply.line));
+                return Err(ProtocolError::malformed(
+                    "a refusal, since TLS is on already",
+                    &reply.line,
+                ));
             }
             (Verb::Stls, true) => (self.state, self.tls_is_ours) = (State::Tls, ours),
             (Verb::Stls, false) if ours => return Err(refused("STLS", &reply)),
@@ -406,10 +412,6 @@ fn status(line: &[u8]) -> Option<bool> {
         (_, Some(rest)) if ends(rest) => Some(false),
         _ => None,
     }
-}
-
-fn malformed(expected: &'static str, got: &[u8]) -> ProtocolError {
-    ProtocolError::Malformed { expected, got: got[..got.len().min(80)].to_vec() }
 }
 
 fn refused(what: &'static str, reply: &Reply) -> ProtocolError {

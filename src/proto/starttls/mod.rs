@@ -132,11 +132,13 @@ impl Upgrade {
             Some(line) => {
                 self.heard += line.len();
                 if self.heard > MOST {
-                    return Err(malformed("an end of what it offers", line));
+                    return Err(ProtocolError::malformed("an end of what it offers", line));
                 }
                 Ok(Some(bare(line)))
             }
-            None if rest.len() > LONGEST_LINE => Err(malformed("a line with an end", rest)),
+            None if rest.len() > LONGEST_LINE => {
+                Err(ProtocolError::malformed("a line with an end", rest))
+            }
             None => Ok(None),
         }
     }
@@ -199,7 +201,7 @@ impl Upgrade {
                 let later = memchr::memmem::find(line, b"TRYLATER").is_some();
                 return Err(ProtocolError::Declined { what: "TLS", later, text: line.to_vec() });
             }
-            _ => return Err(malformed("a capability, OK, NO or BYE", line)),
+            _ => return Err(ProtocolError::malformed("a capability, OK, NO or BYE", line)),
         }
         Ok(true)
     }
@@ -272,7 +274,7 @@ impl Upgrade {
             return Err(ProtocolError::Declined { what: "TLS", later: false, text });
         }
         match rest.len() > MOST {
-            true => Err(malformed("an end of what it offers", rest)),
+            true => Err(ProtocolError::malformed("an end of what it offers", rest)),
             false => Ok(false),
         }
     }
@@ -293,7 +295,9 @@ impl Upgrade {
         let rest = ports.peer.rest();
         let verdict = judge(rest);
         match verdict {
-            Verdict::Partial if rest.len() > MOST => Err(malformed("an end of its packet", rest)),
+            Verdict::Partial if rest.len() > MOST => {
+                Err(ProtocolError::malformed("an end of its packet", rest))
+            }
             Verdict::Partial => Ok(false),
             Verdict::GoAhead(n) => {
                 ports.peer.eat(n);
@@ -308,13 +312,9 @@ impl Upgrade {
             Verdict::Refused(text) => {
                 Err(ProtocolError::Declined { what: "TLS", later: false, text })
             }
-            Verdict::Other(expected) => Err(malformed(expected, rest)),
+            Verdict::Other(expected) => Err(ProtocolError::malformed(expected, rest)),
         }
     }
-}
-
-fn malformed(expected: &'static str, got: &[u8]) -> ProtocolError {
-    ProtocolError::Malformed { expected, got: got[..got.len().min(80)].to_vec() }
 }
 
 impl Session for Upgrade {
