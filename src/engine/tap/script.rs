@@ -44,8 +44,12 @@ impl Script {
             Way::Sent => (0, 1),
             Way::Heard => (1, 0),
         };
-        // Whoever is answered has finished, whether or not a line end said so.
-        self.flush(other, time, out);
+        // Whoever is answered has finished, whether or not a line end said so. Half a line that
+        // is to be masked is none, though: its other half would not be recognised.
+        let is_client = (other == 0) == self.client;
+        if self.redact.is_none() || !is_client {
+            self.flush(other, time, out);
+        }
         for piece in bytes.split_inclusive(|&b| b == b'\n') {
             self.partial[mine].extend_from_slice(piece);
             if piece.ends_with(b"\n") || self.partial[mine].len() >= LONGEST {
@@ -222,6 +226,8 @@ mod tests {
                 ],
                 vec!["a1 LOGIN ****", "+ go", "****", "+", "****"],
             ),
+            // The server speaks while the line is half out.
+            (vec![(c, "PASS my se"), (s, "* hi\r\n"), (c, "cret\r\n")], vec!["* hi", "PASS ****"]),
             (vec![(c, "a AUTHENTICATE PLAIN AGEAYg==\r\n")], vec!["a AUTHENTICATE PLAIN ****"]),
         ] {
             let text = script(Style::Dialog, true, &says);
