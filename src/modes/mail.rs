@@ -10,6 +10,7 @@ use crate::engine::tap::Tap;
 use crate::engine::{Conversation, Status, Trouble};
 use crate::error::{Error, Exit, words};
 use crate::net::buf::Buf;
+use crate::net::date::asctime;
 use crate::net::endpoint::{Endpoint, Io};
 use crate::proto::content::Style;
 use crate::proto::sasl::{self, Credentials, Mechanism, Secret};
@@ -189,7 +190,7 @@ pub struct Link {
 ///
 /// # Errors
 /// What ended it; what the server said has been shown.
-pub fn run(scene: Scene<'_>, link: Link, config: Config, tap: Tap) -> Result<Exit, Error> {
+pub fn run(scene: Scene<'_>, link: Link, mut config: Config, tap: Tap) -> Result<Exit, Error> {
     let (protocol, host) = (config.protocol, config.server.0.clone());
     let session = |session_config: session::Config| -> Box<dyn Session> {
         match protocol {
@@ -216,12 +217,15 @@ pub fn run(scene: Scene<'_>, link: Link, config: Config, tap: Tap) -> Result<Exi
     });
     // A password crosses no open line, but for the one that leads nowhere.
     let must_upgrade = config.starttls || login.is_some() && !link.secure && !link.loopback;
+    // It may be long: it is handed on, not copied.
+    let written = config.sending.as_mut().and_then(|sending| sending.written.take());
     if let Some(sending) = &config.sending {
-        let machine = Box::new(Sender::new(order(&config, sending, login, must_upgrade, &link)));
-        let local = match &sending.written {
+        let local = match &written {
             Some(Written { goes_on: true, .. }) => talk::stdio(&scene.session.manners)?,
             Some(_) | None => Endpoint::new(Io::Pair { rx: None, tx: None }),
         };
+        let order = order(&config, sending, written, login, must_upgrade, &link);
+        let machine = Box::new(Sender::new(order));
         return hold(scene, link, &config, tap, local, machine);
     }
     if let Some(reading) = &config.reading {
@@ -258,7 +262,7 @@ pub fn run(scene: Scene<'_>, link: Link, config: Config, tap: Tap) -> Result<Exi
 /// Logs in, and then reads the mailbox.
 fn read(
     scene: Scene<'_>,
-    mut link: Link,
+    link: Link,
     config: &Config,
     tap: Tap,
     setup: Box<dyn Session>,
@@ -266,10 +270,8 @@ fn read(
 ) -> Result<Exit, Error> {
     let (peer, report, name) = (scene.peer, scene.report, scene.peer.name);
     let (until, patience, loopback) = (link.until, link.patience, link.loopback);
-    let tls = link.tls.take();
     let nobody = Endpoint::new(Io::Pair { rx: None, tx: None });
     let manners = Manners { send: false, receive: Receive::Discard, ..Manners::default() };
-    let link = Link { tls, ..link };
     let mut talk = Helped::new(link, config.protocol, name, report, |server| {
         Dialogue::new(nobody, server, setup, manners, tap)
     });
@@ -298,48 +300,24 @@ fn read(
     hold(scene, link, config, tap, local, machine)
 }
 
-/// `Tue Nov 24 12:00:00 2026`, in UTC, as asctime(3) writes it.
-fn asctime(time: SystemTime) -> String {
-    const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
-    const MONTHS: [&str; 12] =
-        ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
-    let seconds = time.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |past| past.as_secs());
-    let (days, rest) = (seconds / 86_400, seconds % 86_400);
-    // Years begin in March here, so that a leap day is their last.
-    let shifted = days + 719_468;
-    let (era, day) = (shifted / 146_097, shifted % 146_097);
-    let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
-    let day = day - (365 * year + year / 4 - year / 100);
-    let month = (5 * day + 2) / 153;
-    let date = day - (153 * month + 2) / 5 + 1;
-    let year = era * 400 + year + u64::from(month >= 10);
-    let month = (month + 2) % 12;
-    format!(
-        "{} {} {date:2} {:02}:{:02}:{:02} {year}",
-        DAYS[usize::try_from(days % 7).unwrap_or(0)],
-        MONTHS[usize::try_from(month).unwrap_or(0)],
-        rest / 3600,
-        rest / 60 % 60,
-        rest % 60
-    )
-}
-
 /// What the machine that sends is told.
 fn order(
     config: &Config,
     sending: &Sending,
+    written: Option<Written>,
     login: Option<sasl::Login>,
     must_upgrade: bool,
     link: &Link,
 ) -> Order {
-    let written = sending.written.as_ref();
-    let head = written.map(|written| written.head.clone()).unwrap_or_default();
+    // Where one stops before the message there is none.
+    let nothing = Written { head: Vec::new(), goes_on: false, size: None };
+    let Written { head, goes_on, size } = written.unwrap_or(nothing);
     Order {
         helo: config.helo.clone(),
         from: sending.letter.from.as_ref().map_or_else(String::new, |from| from.address.clone()),
         to: sending.letter.recipients(),
-        size: written.and_then(|written| written.size),
-        is_ascii: written.is_none_or(|written| !written.goes_on && head.is_ascii()),
+        size,
+        is_ascii: !goes_on && head.is_ascii(),
         head,
         raw: config.content.raw,
         must_upgrade,
@@ -663,24 +641,5 @@ fn after(verb: smtp::Verb) -> After {
         Verb::Help => After::Help,
         Verb::Quit => After::Quit,
         Verb::Other => After::Other,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn times_are_written_as_asctime_does() {
-        for (seconds, text) in [
-            (0, "Thu Jan  1 00:00:00 1970"),
-            (951_782_399, "Mon Feb 28 23:59:59 2000"),
-            (951_782_400, "Tue Feb 29 00:00:00 2000"),
-            (951_868_800, "Wed Mar  1 00:00:00 2000"),
-            (1_795_521_600, "Tue Nov 24 12:00:00 2026"),
-            (4_107_542_400, "Mon Mar  1 00:00:00 2100"),
-        ] {
-            assert_eq!(asctime(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)), text);
-        }
     }
 }

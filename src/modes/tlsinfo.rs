@@ -1,7 +1,8 @@
 //! `--ssl-info` and the lines about TLS: what was agreed on, and with whom.
 
 use super::json::string;
-use crate::net::certificate::{Certificate, date, fingerprint, sha256};
+use crate::net::certificate::{Certificate, fingerprint, sha256};
+use crate::net::date::date;
 use crate::net::tls::Agreed;
 use crate::net::trust::{Verdict, Verify};
 use crate::report::Report;

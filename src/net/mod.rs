@@ -12,6 +12,7 @@ pub mod buf;
 pub mod certificate;
 pub mod child;
 pub mod ciphers;
+pub mod date;
 pub mod dial;
 pub mod dtls;
 pub mod endpoint;

@@ -2,9 +2,10 @@
 
 #![expect(clippy::wildcard_enum_match_arm, reason = "rustls's enums are open sets")]
 
-use super::super::certificate::{Certificate, date, fingerprint, sha256};
+use super::super::certificate::{Certificate, fingerprint, sha256};
 use super::identity::certificates;
 use super::{Findings, Trust, Unusable, Verdict, Verify, roots_of};
+use crate::net::date::date;
 use crate::term::safe::quote;
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
