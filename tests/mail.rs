@@ -312,3 +312,19 @@ fn a_large_message_streams_through_a_server_that_dawdles() {
     run(&["--smtp", &format!("127.0.0.1:{port}")], input).expect_code(0);
     assert_eq!(server.join().unwrap(), content + 3);
 }
+
+#[test]
+fn a_flood_of_replies_is_left() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let place = listener.local_addr().unwrap().to_string();
+    let server = std::thread::spawn(move || {
+        let (mut peer, _) = listener.accept().unwrap();
+        // It goes on until nobody hears it.
+        while peer.write_all(b"220 hi\r\n").is_ok() {}
+    });
+    // Its input stays open: nothing but the flood can end it.
+    let output = ncat(&["--smtp", &place]).wait();
+    let output = output.expect_code(1).expect_stderr("expected as many replies as");
+    assert!(output.stderr.lines().count() < 30, "{}", output.stderr);
+    server.join().unwrap();
+}

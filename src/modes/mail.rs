@@ -17,7 +17,7 @@ use crate::proto::sasl::{self, Credentials, Mechanism, Secret};
 use crate::proto::session::{self, Answer, Event, Pace, Session, Worst};
 use crate::proto::smtp::send::{Order, Reports, Sender, Stage};
 use crate::proto::smtp::stuff::Stuffer;
-use crate::proto::{imap, pop3, smtp, starttls};
+use crate::proto::{ProtocolError, imap, pop3, smtp, starttls};
 use crate::report::Report;
 use crate::sys::terminal::ask_secret;
 use crate::term::explain::{self, After, store};
@@ -28,6 +28,9 @@ use std::time::{Duration, Instant, SystemTime};
 /// How long a server may be silent where nobody looks: it may take this long to think about a
 /// message (RFC 5321 §4.5.3.2.6).
 const SILENCE: Duration = Duration::from_secs(600);
+
+/// Replies that nobody had asked for, before it is a flood.
+const MOST_UNASKED: usize = 20;
 
 /// What is spoken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -358,9 +361,11 @@ fn hold(
     let (endpoint, _, tap) = talk.dialogue.into_parts();
     let result = match result {
         // ncat's own end of a session is the server's end.
-        Err(Trouble::Protocol(crate::proto::ProtocolError::Cut {
-            waiting_for: "QUIT" | "LOGOUT",
-        })) if config.exit_zero => Ok(()),
+        Err(Trouble::Protocol(ProtocolError::Cut { waiting_for: "QUIT" | "LOGOUT" }))
+            if config.exit_zero =>
+        {
+            Ok(())
+        }
         other => other,
     };
     let result = match result {
@@ -426,6 +431,8 @@ struct Helped<'a> {
     tls: Option<ReadyTls>,
     handshaking: bool,
     upgraded: bool,
+    /// Replies that nobody had asked for.
+    unasked: usize,
     until: Instant,
     patience: Duration,
     info: Option<Format>,
@@ -455,6 +462,7 @@ impl<'a> Helped<'a> {
             tls: link.tls,
             handshaking: false,
             upgraded: false,
+            unasked: 0,
             until: link.until,
             patience: link.patience,
             info: link.info,
@@ -575,7 +583,18 @@ impl Conversation for Helped<'_> {
                 self.upgraded();
             }
             match outcome {
-                Outcome::Event(event) => self.tell(event),
+                Outcome::Event(event) => {
+                    if let Event::Unasked(line) = &event {
+                        self.unasked += 1;
+                        if self.unasked > MOST_UNASKED {
+                            return Err(Trouble::Protocol(ProtocolError::Malformed {
+                                expected: "as many replies as commands",
+                                got: line.clone(),
+                            }));
+                        }
+                    }
+                    self.tell(event);
+                }
                 Outcome::StartTls => {
                     // A typed STARTTLS gets its time from here on.
                     self.until = self.until.max(now + self.patience);
