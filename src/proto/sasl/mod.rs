@@ -1,17 +1,20 @@
 //! Logging in (SASL, RFC 4422): the mechanisms that mail servers offer.
 //!
 //! PLAIN (RFC 4616), LOGIN (older than any RFC), CRAM-MD5 (RFC 2195), SCRAM-SHA-1 and
-//! SCRAM-SHA-256 (RFC 5802, 7677), XOAUTH2 (Google's), OAUTHBEARER (RFC 7628) and EXTERNAL (RFC
-//! 4422 appendix A). Out of scope: channel binding (the -PLUS mechanisms) and SASLprep: a name or
-//! a password goes out in the octets in which it was given.
+//! SCRAM-SHA-256 (RFC 5802, 7677), XOAUTH2 (Google's), OAUTHBEARER (RFC 7628), EXTERNAL (RFC 4422
+//! appendix A) and ANONYMOUS (RFC 4505). Here is the client's side, in [`server`] the other. Out of
+//! scope: channel binding (the -PLUS mechanisms) and SASLprep: a name or a password goes out in the
+//! octets in which it was given.
 
 mod scram;
+pub mod server;
+mod verifier;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, KeyInit, Mac};
 use md5::Md5;
-use scram::Scram;
+use scram::{Hash, Scram};
 use std::fmt;
 
 /// A password: it can be sent, and it cannot be printed.
@@ -74,18 +77,21 @@ impl Login {
     /// Begins.
     pub fn start(&self, mechanism: Mechanism) -> Exchange {
         let state = match mechanism {
-            Mechanism::ScramSha256 | Mechanism::ScramSha1 => {
-                let sha256 = mechanism == Mechanism::ScramSha256;
-                State::Scram(Scram::new(sha256, &self.credentials, &self.nonce))
-            }
+            Mechanism::ScramSha256 => self.scram(Hash::Sha256),
+            Mechanism::ScramSha1 => self.scram(Hash::Sha1),
             Mechanism::CramMd5
             | Mechanism::OAuthBearer
             | Mechanism::XOAuth2
             | Mechanism::Plain
             | Mechanism::Login
-            | Mechanism::External => State::Answered(0),
+            | Mechanism::External
+            | Mechanism::Anonymous => State::Answered(0),
         };
         Exchange { mechanism, login: self.clone(), state }
+    }
+
+    fn scram(&self, hash: Hash) -> State {
+        State::Scram(Scram::new(hash, &self.credentials, &self.nonce))
     }
 }
 
@@ -108,11 +114,13 @@ pub enum Mechanism {
     Login,
     /// The certificate that was shown under TLS.
     External,
+    /// RFC 4505: nobody in particular, who may say something about himself.
+    Anonymous,
 }
 
 impl Mechanism {
     /// All of them.
-    pub const ALL: [Mechanism; 8] = [
+    pub const ALL: [Mechanism; 9] = [
         Self::ScramSha256,
         Self::ScramSha1,
         Self::CramMd5,
@@ -121,6 +129,7 @@ impl Mechanism {
         Self::Plain,
         Self::Login,
         Self::External,
+        Self::Anonymous,
     ];
 
     /// Its registered name.
@@ -134,6 +143,7 @@ impl Mechanism {
             Self::Plain => "PLAIN",
             Self::Login => "LOGIN",
             Self::External => "EXTERNAL",
+            Self::Anonymous => "ANONYMOUS",
         }
     }
 
@@ -146,7 +156,7 @@ impl Mechanism {
     fn is_for_passwords(self) -> bool {
         match self {
             Self::ScramSha256 | Self::ScramSha1 | Self::CramMd5 | Self::Plain | Self::Login => true,
-            Self::OAuthBearer | Self::XOAuth2 | Self::External => false,
+            Self::OAuthBearer | Self::XOAuth2 | Self::External | Self::Anonymous => false,
         }
     }
 }
@@ -191,7 +201,7 @@ impl Exchange {
                 );
                 Some(message.into_bytes())
             }
-            (Mechanism::External, _) => Some(user.as_bytes().to_vec()),
+            (Mechanism::External | Mechanism::Anonymous, _) => Some(user.as_bytes().to_vec()),
             (
                 Mechanism::Login
                 | Mechanism::CramMd5
@@ -220,13 +230,15 @@ impl Exchange {
             (Mechanism::Login, 2) => Ok(password.0.clone()),
             (Mechanism::CramMd5, 1) => Ok(cram(user, password, challenge)),
             // The first answer, for who asks although it had come with the command.
-            (Mechanism::Plain | Mechanism::External, 1) if challenge.is_empty() => {
+            (Mechanism::Plain | Mechanism::External | Mechanism::Anonymous, 1)
+                if challenge.is_empty() =>
+            {
                 Ok(self.initial().unwrap_or_default())
             }
             // What follows a refusal is an explanation in JSON; an empty answer lets the server
             // refuse (RFC 7628 §3.2.3: a single 0x01).
-            (Mechanism::XOAuth2, 1) if !challenge.is_empty() => Ok(Vec::new()),
-            (Mechanism::OAuthBearer, 1) if !challenge.is_empty() => Ok(vec![1]),
+            (Mechanism::XOAuth2, 1 | 2) if !challenge.is_empty() => Ok(Vec::new()),
+            (Mechanism::OAuthBearer, 1 | 2) if !challenge.is_empty() => Ok(vec![1]),
             (Mechanism::XOAuth2 | Mechanism::OAuthBearer, 1) => {
                 Ok(self.initial().unwrap_or_default())
             }
@@ -343,6 +355,15 @@ mod tests {
         let refusal = br#"{"status":"invalid_token","scope":"example_scope"}"#;
         assert_eq!(exchange.explained(refusal).unwrap().as_bytes(), refusal);
         assert_eq!(exchange.answer(refusal).unwrap(), b"\x01");
+        // A token that was too long for the command's line has been asked for first.
+        for (mechanism, dummy) in
+            [(Mechanism::OAuthBearer, &b"\x01"[..]), (Mechanism::XOAuth2, b"")]
+        {
+            let mut exchange = login("ann", "token").start(mechanism);
+            assert!(text(exchange.answer(b"").unwrap()).contains("Bearer token"));
+            assert_eq!(exchange.answer(refusal).unwrap(), dummy);
+            assert!(exchange.answer(refusal).is_err());
+        }
     }
 
     /// The example of Google's description.
@@ -369,6 +390,8 @@ mod tests {
             (&["GSSAPI", "NTLM"], None),
             // A password is no token, and no certificate.
             (&["XOAUTH2", "EXTERNAL"], None),
+            // Who gives a name does not want to be nobody.
+            (&["ANONYMOUS"], None),
         ] {
             assert_eq!(ann.choose(offered.iter().copied()), chosen, "{offered:?}");
         }

@@ -13,13 +13,48 @@ use sha1::Sha1;
 use sha2::{Digest, Sha256};
 
 /// RFC 7677 §4 wants this many at least; some servers still have what RFC 5802 had.
-const FEWEST: u32 = 4096;
+pub(super) const FEWEST: u32 = 4096;
 
 /// A server that asks for more work than this wants to keep us busy.
 const MOST: u32 = 10_000_000;
 
 /// A nonce or a salt longer than this is nobody's.
-const LONGEST: usize = 1024;
+pub(super) const LONGEST: usize = 1024;
+
+/// The hash function, and what is made of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Hash {
+    Sha1,
+    Sha256,
+}
+
+impl Hash {
+    /// `Hi()`: PBKDF2.
+    pub(super) fn stretch(self, password: &[u8], salt: &[u8], rounds: u32) -> Vec<u8> {
+        match self {
+            Self::Sha256 => {
+                pbkdf2::pbkdf2_hmac_array::<Sha256, 32>(password, salt, rounds).to_vec()
+            }
+            Self::Sha1 => pbkdf2::pbkdf2_hmac_array::<Sha1, 20>(password, salt, rounds).to_vec(),
+        }
+    }
+
+    /// `HMAC()`
+    pub(super) fn mac(self, key: &[u8], message: &[u8]) -> Vec<u8> {
+        match self {
+            Self::Sha256 => hmac::<Hmac<Sha256>>(key, &[message]),
+            Self::Sha1 => hmac::<Hmac<Sha1>>(key, &[message]),
+        }
+    }
+
+    /// `H()`
+    pub(super) fn digest(self, bytes: &[u8]) -> Vec<u8> {
+        match self {
+            Self::Sha256 => Sha256::digest(bytes).to_vec(),
+            Self::Sha1 => Sha1::digest(bytes).to_vec(),
+        }
+    }
+}
 
 #[derive(Debug, Clone)]
 enum State {
@@ -32,7 +67,7 @@ enum State {
 /// The client's side.
 #[derive(Debug, Clone)]
 pub(super) struct Scram {
-    sha256: bool,
+    hash: Hash,
     user: String,
     password: Secret,
     nonce: String,
@@ -40,9 +75,9 @@ pub(super) struct Scram {
 }
 
 impl Scram {
-    pub(super) fn new(sha256: bool, credentials: &Credentials, nonce: &str) -> Self {
+    pub(super) fn new(hash: Hash, credentials: &Credentials, nonce: &str) -> Self {
         Self {
-            sha256,
+            hash,
             user: name(&credentials.user),
             password: credentials.password.clone(),
             nonce: nonce.to_owned(),
@@ -113,40 +148,19 @@ impl Scram {
         }
         let unproven = format!("c=biws,r={nonce}");
         let message = format!("{},{challenge},{unproven}", self.first_bare());
-        let salted = self.stretch(&salt, rounds);
-        let client_key = self.mac(&salted, b"Client Key");
-        let client_signature = self.mac(&self.digest(&client_key), message.as_bytes());
+        let hash = self.hash;
+        let salted = hash.stretch(self.password.bytes(), &salt, rounds);
+        let client_key = hash.mac(&salted, b"Client Key");
+        let client_signature = hash.mac(&hash.digest(&client_key), message.as_bytes());
         let proof: Vec<u8> = client_key.iter().zip(client_signature).map(|(a, b)| a ^ b).collect();
-        let server_key = self.mac(&salted, b"Server Key");
-        let server_signature = self.mac(&server_key, message.as_bytes());
+        let server_key = hash.mac(&salted, b"Server Key");
+        let server_signature = hash.mac(&server_key, message.as_bytes());
         Ok((format!("{unproven},p={}", STANDARD.encode(proof)), server_signature))
-    }
-
-    /// `Hi()`: PBKDF2.
-    fn stretch(&self, salt: &[u8], rounds: u32) -> Vec<u8> {
-        let password = self.password.bytes();
-        if self.sha256 {
-            pbkdf2::pbkdf2_hmac_array::<Sha256, 32>(password, salt, rounds).to_vec()
-        } else {
-            pbkdf2::pbkdf2_hmac_array::<Sha1, 20>(password, salt, rounds).to_vec()
-        }
-    }
-
-    fn mac(&self, key: &[u8], message: &[u8]) -> Vec<u8> {
-        if self.sha256 {
-            hmac::<Hmac<Sha256>>(key, &[message])
-        } else {
-            hmac::<Hmac<Sha1>>(key, &[message])
-        }
-    }
-
-    fn digest(&self, bytes: &[u8]) -> Vec<u8> {
-        if self.sha256 { Sha256::digest(bytes).to_vec() } else { Sha1::digest(bytes).to_vec() }
     }
 }
 
 /// The value of an attribute such as `r=`.
-fn field<'a>(message: &'a str, key: &str) -> Option<&'a str> {
+pub(super) fn field<'a>(message: &'a str, key: &str) -> Option<&'a str> {
     message.split(',').find_map(|part| part.strip_prefix(key))
 }
 
@@ -159,9 +173,9 @@ pub(super) fn name(user: &str) -> String {
 mod tests {
     use super::*;
 
-    fn scram(sha256: bool, nonce: &str) -> Scram {
+    fn scram(hash: Hash, nonce: &str) -> Scram {
         let credentials = Credentials { user: "user".into(), password: Secret::new("pencil") };
-        Scram::new(sha256, &credentials, nonce)
+        Scram::new(hash, &credentials, nonce)
     }
 
     fn says(scram: &mut Scram, challenge: &str) -> Result<String, String> {
@@ -171,9 +185,9 @@ mod tests {
     /// The examples of RFC 5802 §5 and RFC 7677 §3.
     #[test]
     fn both_are_as_the_rfcs_have_them() {
-        for (sha256, nonce, challenge, proof, signature) in [
+        for (hash, nonce, challenge, proof, signature) in [
             (
-                false,
+                Hash::Sha1,
                 "fyko+d2lbbFgONRv9qkxdawL",
                 "r=fyko+d2lbbFgONRv9qkxdawL3rfcNHYJY1ZVvWVs7j,s=QSXCR+Q6sek8bf92,i=4096",
                 "c=biws,r=fyko+d2lbbFgONRv9qkxdawL3rfcNHYJY1ZVvWVs7j,\
@@ -181,7 +195,7 @@ mod tests {
                 "v=rmF9pqV8S7suAoZWja4dJRkFsKQ=",
             ),
             (
-                true,
+                Hash::Sha256,
                 "rOprNGfwEbeRWgbNEkqO",
                 "r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,\
                  s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096",
@@ -190,7 +204,7 @@ mod tests {
                 "v=6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4=",
             ),
         ] {
-            let mut client = scram(sha256, nonce);
+            let mut client = scram(hash, nonce);
             assert_eq!(client.first(), format!("n,,n=user,r={nonce}").into_bytes());
             assert_eq!(says(&mut client, challenge).unwrap(), proof);
             assert!(client.finish().is_err(), "nothing is proven before the signature");
@@ -215,10 +229,10 @@ mod tests {
             ("r=abcdef,s=QSXCR+Q6sek8bf92,i=4000000000", "4000000000 iterations"),
             ("e=unknown-user", "unknown-user"),
         ] {
-            let error = says(&mut scram(true, "abc"), challenge).unwrap_err();
+            let error = says(&mut scram(Hash::Sha256, "abc"), challenge).unwrap_err();
             assert!(error.contains(why), "{challenge}: {error}");
         }
-        let mut client = scram(true, "abc");
+        let mut client = scram(Hash::Sha256, "abc");
         says(&mut client, good).unwrap();
         assert!(says(&mut client, "v=AAAA").unwrap_err().contains("cannot prove"));
         assert!(client.finish().is_err());
