@@ -11,7 +11,6 @@ const HOUSE: &[(&str, &[&str])] = &[
     ("proto", &[]),
     ("term", &[]),
     ("net", &["sys", "term", "error"]),
-    ("mailbox", &["sys", "proto"]),
     ("engine", &["sys", "net", "proto", "term", "error"]),
     ("modes", &["sys", "net", "mailbox", "proto", "term", "engine", "error", "report"]),
     ("cli", &["net", "proto", "term", "engine", "modes", "error", "report"]),

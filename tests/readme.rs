@@ -38,6 +38,7 @@ const TESTED: &[&str] = &[
     "send",
     "mailbox",
     "fetch",
+    "mock",
     "unix",
     "exec",
     "udp",
@@ -329,6 +330,20 @@ fn a_message_is_sent_in_one_line() {
     assert_eq!(output.stderr, "");
     let got = String::from_utf8(postfix.delivered_to("bob", "Subject: Lunch")).unwrap();
     assert!(got.contains("See you at noon.") && got.contains("application/pdf"), "{got}");
+}
+
+#[test]
+fn a_mail_server_is_played_that_greylists() {
+    let mut recipe = recipe("mock");
+    recipe.put(" -l --smtp 1025", " -l -v --smtp 0");
+    let server = recipe.start(0);
+    recipe.put("localhost:1025", &format!("localhost:{}", server.port()));
+    let first = recipe.start(1);
+    let output = first.finish();
+    assert!(output.stderr.contains("Come back later"), "{}", output.stderr);
+    server.finish().expect_code(0);
+    let mails = String::from_utf8(recipe.read("mails")).unwrap();
+    assert_eq!(mails.matches("\nTo: <bob@example.org>").count(), 1, "{mails}");
 }
 
 #[test]

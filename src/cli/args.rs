@@ -15,6 +15,7 @@ const TLS: &str = "TLS";
 const MAIL: &str = "Mail";
 const SEND: &str = "Sending mail";
 const READ: &str = "Reading mail";
+const MOCK: &str = "Mock mail servers (-l with --smtp, --pop3 or --imap)";
 const DNS: &str = "DNS";
 const RECORD: &str = "What is recorded and said";
 
@@ -31,7 +32,6 @@ imaps://. TIME is in seconds, or has a unit: 500ms, 2m, 1h.
   ncat --ssl example.org:993              the same under TLS
   ncat --smtp --starttls mail.example     a mail dialogue, step by step
   ncat imaps://ann@mail.example --list    the mailboxes there
-  ncat --dns example.org                  what the DNS has about its mail
   ncat --dns example.org                  what the DNS says of a mail domain
 
 The manual is ncat(1).";
@@ -109,6 +109,12 @@ pub(super) struct Args {
     /// With -l: those in this file may not call
     #[arg(long, value_name = "FILE", allow_hyphen_values = true, help_heading = WHERE)]
     pub(super) denyfile: Vec<PathBuf>,
+    /// With -l: end after so many callers; with --idle: after so many messages
+    #[arg(long, value_name = "N", allow_hyphen_values = true, help_heading = WHERE)]
+    pub(super) accept: Option<String>,
+    /// With -l: end when nobody has been here for so long
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true, help_heading = WHERE)]
+    pub(super) accept_timeout: Option<String>,
     /// With -l: print "listening tcp ADDRESS:PORT" (or tls, unix) on standard output when ready
     #[arg(long, help_heading = WHERE)]
     pub(super) announce: bool,
@@ -251,9 +257,9 @@ pub(super) struct Args {
     /// Help to talk IMAP: port 143; 993 is TLS
     #[arg(long, help_heading = MAIL)]
     pub(super) imap: bool,
-    /// Log in; the password comes from NCAT_AUTH, --auth-file or a prompt
+    /// Log in; the password comes from NCAT_AUTH, --auth-file or a prompt; with -l: who may, USER:PASS
     #[arg(long, value_name = "USER[:PASS]", allow_hyphen_values = true, help_heading = MAIL)]
-    pub(super) auth: Option<String>,
+    pub(super) auth: Vec<String>,
     /// The password is the first line of this file (mode 0600)
     #[arg(long, value_name = "FILE", allow_hyphen_values = true, help_heading = MAIL)]
     pub(super) auth_file: Option<PathBuf>,
@@ -323,9 +329,6 @@ pub(super) struct Args {
     /// With --imap: wait, and print a line for each message that arrives
     #[arg(long, help_heading = READ)]
     pub(super) idle: bool,
-    /// With --idle: end after so many messages
-    #[arg(long, value_name = "N", allow_hyphen_values = true, help_heading = READ)]
-    pub(super) accept: Option<String>,
     /// With --imap: this mailbox [INBOX]
     #[arg(long, value_name = "NAME", allow_hyphen_values = true, help_heading = READ)]
     pub(super) folder: Option<String>,
@@ -353,6 +356,37 @@ pub(super) struct Args {
     /// Exit 0 whatever the server replies to what was typed
     #[arg(long, help_heading = MAIL)]
     pub(super) exit_zero: bool,
+
+    /// Offer no STARTTLS (STLS)
+    #[arg(long, help_heading = MOCK)]
+    pub(super) no_starttls: bool,
+    /// Do nothing that matters before TLS
+    #[arg(long, help_heading = MOCK)]
+    pub(super) require_tls: bool,
+    /// Do not offer this extension; repeatable, or with commas
+    #[arg(long, value_name = "NAME", allow_hyphen_values = true, help_heading = MOCK)]
+    pub(super) no_ext: Vec<String>,
+    /// The most octets of a message, as 64K or 10M [50M]
+    #[arg(long, value_name = "SIZE", allow_hyphen_values = true, help_heading = MOCK)]
+    pub(super) max_size: Option<String>,
+    /// What becomes of a bare CR or LF: keep, normalize or reject [keep]
+    #[arg(long, value_name = "WHAT", allow_hyphen_values = true, help_heading = MOCK)]
+    pub(super) bare_newline: Option<String>,
+    /// Put no Return-Path and Received before the message
+    #[arg(long, help_heading = MOCK)]
+    pub(super) no_trace: bool,
+    /// Say what a real server would hold against the caller
+    #[arg(long, help_heading = MOCK)]
+    pub(super) lint: bool,
+    /// Go wrong, WHEN=WHAT[xN][@P%]: rcpt=450x2, data=drop, starttls=inject:TEXT; repeatable
+    #[arg(long, value_name = "FAULT", allow_hyphen_values = true, help_heading = MOCK)]
+    pub(super) fault: Vec<String>,
+    /// Addresses may ask for faults: rcpt550_5.1.1@..., mail451@..., delay3s@...
+    #[arg(long, help_heading = MOCK)]
+    pub(super) fault_addresses: bool,
+    /// Callers may say whom they speak for, by XCLIENT
+    #[arg(long, help_heading = MOCK)]
+    pub(super) accept_xclient: bool,
 
     /// Look NAME up: what concerns mail, or its records of each TYPE
     #[arg(long, help_heading = DNS)]

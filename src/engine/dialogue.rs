@@ -11,13 +11,16 @@ use crate::proto::{Input, Machine, Output, Ports, ProtocolError, Step};
 use crate::term::safe::Safe;
 use std::convert::Infallible;
 use std::io;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Bytes that wait for the machine at most, from each side.
 const INBOX: usize = 64 * 1024;
 
 /// While this much waits to be sent to a side, the machine is told that there is no room.
 const HIGH_WATER: usize = 64 * 1024;
+
+/// A slow peer is served this often, not for each byte.
+const TICK: Duration = Duration::from_millis(20);
 
 /// Rounds before others get their turn.
 const ROUNDS: usize = 64;
@@ -41,6 +44,36 @@ struct Side {
     sent_total: u64,
     /// The first bytes that came, to recognise a protocol by.
     first: Vec<u8>,
+    /// What goes to it goes slowly.
+    pace: Option<Pace>,
+}
+
+/// So many bytes a second go out, and no more.
+struct Pace {
+    /// Bytes a second; not 0.
+    rate: u64,
+    /// What may go out now.
+    allowance: u64,
+    /// From here on more may.
+    since: Instant,
+}
+
+impl Pace {
+    fn refill(&mut self, now: Instant) {
+        let earned = (now - self.since).as_micros() * u128::from(self.rate) / 1_000_000;
+        let earned = u64::try_from(earned).unwrap_or(u64::MAX);
+        if earned > 0 {
+            // What was not used is not saved up beyond a second's worth.
+            self.allowance = self.allowance.saturating_add(earned).min(self.rate.max(1));
+            self.since = now;
+        }
+    }
+
+    /// When the next byte may go.
+    fn next(&self) -> Instant {
+        let wait = Duration::from_micros(1_000_000_u64.div_ceil(self.rate)).max(TICK);
+        self.since + wait
+    }
 }
 
 /// What the machine said last, while its last words are on their way out.
@@ -158,6 +191,11 @@ impl<M: Machine> Dialogue<M> {
         self.user = Side::new(user);
     }
 
+    /// From here on what is said to the peer goes out at `rate` bytes a second, which is not 0.
+    pub fn slow_down(&mut self, rate: u64, now: Instant) {
+        self.peer.pace = Some(Pace { rate, allowance: 0, since: now });
+    }
+
     /// The peer's endpoint.
     pub fn peer(&mut self) -> &mut Endpoint {
         &mut self.peer.endpoint
@@ -198,6 +236,9 @@ impl<M: Machine> Dialogue<M> {
     /// Why it cannot go on; what had been received has been shown by then.
     pub fn next(&mut self, now: Instant) -> Result<Outcome<M::Event>, Trouble> {
         self.peer.endpoint.tick(now);
+        if let Some(pace) = &mut self.peer.pace {
+            pace.refill(now);
+        }
         let before = self.peer.received_total + self.peer.sent_total;
         for _ in 0..ROUNDS {
             let moved = self.exchange()?;
@@ -385,7 +426,8 @@ impl<M: Machine> Dialogue<M> {
     /// When to call [`Dialogue::next`] although nothing has happened.
     pub fn deadline(&self) -> Option<Instant> {
         let layer = self.peer.endpoint.deadline();
-        [self.held_until, layer, self.patience.deadline()].into_iter().flatten().min()
+        let paced = self.peer.pace.as_ref().filter(|_| self.peer.has_words()).map(Pace::next);
+        [self.held_until, layer, paced, self.patience.deadline()].into_iter().flatten().min()
     }
 
     /// The endpoint on a side.
@@ -433,6 +475,7 @@ impl Side {
             reads: 0,
             sent_total: 0,
             first: Vec::new(),
+            pace: None,
         }
     }
 
@@ -461,14 +504,19 @@ impl Side {
                 self.outbox.clear();
                 self.sent = 0;
             }
-            if self.has_words() && self.endpoint.can_write() {
+            let most = self.pace.as_ref().map_or(u64::MAX, |pace| pace.allowance);
+            if self.has_words() && self.endpoint.can_write() && most > 0 {
                 let words = &self.outbox[self.sent..];
+                let words = &words[..words.len().min(usize::try_from(most).unwrap_or(usize::MAX))];
                 if let Moved::Bytes(n) = self.endpoint.write(words).map_err(Broken::Sink)? {
                     if let Some(tap) = &mut tap {
                         tap.record(Way::Sent, &words[..n]);
                     }
                     self.sent += n;
                     self.sent_total += n as u64;
+                    if let Some(pace) = &mut self.pace {
+                        pace.allowance = pace.allowance.saturating_sub(n as u64);
+                    }
                     moved = true;
                 }
                 if !self.has_words() {

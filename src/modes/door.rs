@@ -110,6 +110,9 @@ pub(super) struct Door<'a> {
     /// The same the other way round, for callers without a connection.
     keys: HashMap<Caller, usize>,
     warned: bool,
+    /// So many may still come, if that is limited.
+    left: Option<u64>,
+    served: u64,
     most: usize,
     access: Access,
     tls: Option<Armour>,
@@ -131,11 +134,34 @@ impl<'a> Door<'a> {
             names: HashMap::new(),
             keys: HashMap::new(),
             warned: false,
+            left: None,
+            served: 0,
             most,
             access,
             tls,
             report,
         }
+    }
+
+    /// After so many callers nobody can call any more.
+    pub(super) fn closing_after(self, callers: u64) -> Self {
+        Self { left: Some(callers), ..self }
+    }
+
+    /// Nobody can call any more.
+    pub(super) fn close(&mut self) {
+        self.listeners.clear();
+        (self.knocked, self.paused, self.left) = (false, None, Some(0));
+    }
+
+    /// Can nobody call any more?
+    pub(super) fn is_closed(&self) -> bool {
+        self.left == Some(0)
+    }
+
+    /// How many have been let in.
+    pub(super) fn served(&self) -> u64 {
+        self.served
     }
 
     /// From now on these may call; those who are in stay.
@@ -176,6 +202,10 @@ impl<'a> Door<'a> {
                     self.knocked = true;
                     break;
                 }
+                if self.is_closed() {
+                    self.close();
+                    return Ok(());
+                }
                 match self.listeners[i].accept() {
                     Ok(None) => break,
                     Ok(Some(arrival)) => self.arrived(i, arrival, hall, registry, now)?,
@@ -186,6 +216,9 @@ impl<'a> Door<'a> {
                     }
                 }
             }
+        }
+        if self.is_closed() {
+            self.close();
         }
         Ok(())
     }
@@ -239,6 +272,8 @@ impl<'a> Door<'a> {
         let is_datagram = first.is_some();
         let first = first.filter(|datagram| !endpoint.feed(datagram));
         let key = hall.join(endpoint, &caller, first, now);
+        self.served += 1;
+        self.left = self.left.map(|left| left.saturating_sub(1));
         if is_datagram {
             self.keys.insert(caller.clone(), key);
         }

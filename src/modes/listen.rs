@@ -3,6 +3,7 @@
 use super::door::{
     AccessLists, Armour, Door, Hall, PAUSE, SIGNALS, complain, deny, dress, not_allowed,
 };
+use super::mock::{self, Mock};
 use super::open;
 use super::proxy::{self, Proxying, Shop};
 use super::serve::{self, Guests, Serving, Visitor};
@@ -17,9 +18,11 @@ use crate::error::{Error, Exit, words};
 use crate::net::access::Access;
 use crate::net::bind::{Arrival, Caller, Listener, Protocol};
 use crate::net::child::Program;
+use crate::net::dial::seconds;
 use crate::net::endpoint::Endpoint;
 use crate::net::names::Family;
 use crate::net::trust::Parameters;
+use crate::proto::serving::Protection;
 use crate::report::Report;
 use crate::sys::signal::Signals;
 use mio::Registry;
@@ -39,6 +42,8 @@ const RESERVE: usize = 3;
 pub enum Place {
     /// On every address.
     Everywhere(u16),
+    /// On the addresses that only this machine can reach.
+    Loopback(u16),
     /// On the first address of a host.
     Host {
         /// Name or address.
@@ -85,6 +90,12 @@ pub struct Config {
     pub numeric: bool,
     /// Callers are connected to whom they ask for, instead of to us.
     pub proxying: Option<Proxying>,
+    /// Callers talk to a mock mail server.
+    pub mock: Option<mock::Config>,
+    /// So many callers are enough (`--accept`).
+    pub accept: Option<u64>,
+    /// So long nobody may be here (`--accept-timeout`).
+    pub accept_timeout: Option<Duration>,
     /// One caller after the other, and many at once (`-k`).
     pub keep_open: bool,
     /// What many callers are there for.
@@ -105,6 +116,14 @@ pub struct Config {
     pub port_file: Option<PathBuf>,
     /// Say `NCAT TEST: LISTEN` for each socket (`--test`).
     pub test: bool,
+}
+
+impl Config {
+    /// Does TLS begin with the first byte? If not, it is for STARTTLS.
+    pub(super) fn is_tls_at_once(&self) -> bool {
+        let later = |mock: &mock::Config| mock.protection != Protection::On;
+        self.tls.is_some() && !self.mock.as_ref().is_some_and(later)
+    }
 }
 
 /// Waits, and talks.
@@ -133,6 +152,9 @@ pub fn run(config: Config, report: &Report) -> Result<Exit, Error> {
     open::tell(&config, &listeners, report)?;
     drop(reserve);
     let server = Server { config: &config, tls, access, reactor, signals, report };
+    if let Some(mock) = &config.mock {
+        return server.mail(mock, listeners, tap);
+    }
     if let Some(proxying) = &config.proxying {
         return server.proxy(proxying, listeners);
     }
@@ -160,6 +182,47 @@ enum First {
     Called(Endpoint, Caller, Option<usize>),
     /// A signal instead.
     Nobody(Exit),
+}
+
+/// How long those who are here have, when nothing more can be kept.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// How long nobody has been here (`--accept-timeout`).
+struct Alone {
+    patience: Option<Duration>,
+    /// So many callers were wanted.
+    wanted: Option<u64>,
+    since: Option<Instant>,
+}
+
+impl Alone {
+    fn since(now: Instant, config: &Config) -> Self {
+        Self { patience: config.accept_timeout, wanted: config.accept, since: Some(now) }
+    }
+
+    /// With so many here now, and so many who have come: is that the end of it?
+    fn judge(&mut self, here: usize, served: u64, now: Instant) -> Option<Result<Exit, Error>> {
+        let patience = self.patience?;
+        if here > 0 {
+            self.since = None;
+            return None;
+        }
+        if *self.since.get_or_insert(now) + patience > now {
+            return None;
+        }
+        let time = seconds(patience);
+        Some(match (served, self.wanted) {
+            (0, _) => Err(Error::network(format!("nobody has called within {time}"))),
+            (_, None) => Ok(Exit::DONE),
+            (served, Some(wanted)) => Err(Error::network(format!(
+                "{served} of {wanted} callers have come, and for {time} nobody else"
+            ))),
+        })
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        self.since.and_then(|since| Some(since + self.patience?))
+    }
 }
 
 /// Guest or member `n` has this key and `n` more.
@@ -287,6 +350,7 @@ impl<'a> Server<'a> {
         let cannot =
             |e: io::Error| Error::machine(format!("cannot accept a caller: {}", words(&e)));
         let (mut pause, mut warned) = (None, false);
+        let mut alone = Alone::since(self.reactor.now(), self.config);
         loop {
             for i in 0..listeners.len() {
                 if listeners[i].is_datagram() {
@@ -314,7 +378,10 @@ impl<'a> Server<'a> {
                     }
                 }
             }
-            self.sleep(pause.take())?;
+            if let Some(result) = alone.judge(0, 0, self.reactor.now()) {
+                return result.map(First::Nobody);
+            }
+            self.sleep([pause.take(), alone.deadline()].into_iter().flatten().min())?;
             match self.signals.arrived() {
                 None => {}
                 Some(libc::SIGHUP) if self.config.access.have_files() => {
@@ -352,7 +419,27 @@ impl<'a> Server<'a> {
         let serving = Serving::of(program, &self.config.session, self.handshake());
         let welcome = serve::commands(&serving, tap, self.report);
         let guests = Guests::new(welcome, self.report, FIRST);
-        self.serve_each(guests, listeners)
+        self.serve_each(guests, listeners, || None)
+    }
+
+    /// Callers of a mock mail server: one, or many at once.
+    fn mail(
+        mut self,
+        mock: &mock::Config,
+        listeners: Vec<Listener>,
+        tap: Tap,
+    ) -> Result<Exit, Error> {
+        let upgrade = match self.config.is_tls_at_once() {
+            true => None,
+            false => self.tls.take(),
+        };
+        let (handshake, start, report) = (self.handshake(), self.reactor.now(), self.report);
+        let mock = Mock::new(mock, upgrade, handshake, start, report);
+        let mut guests = Guests::new(mock.welcome(tap), report, FIRST);
+        if !self.config.keep_open {
+            guests = guests.remembering();
+        }
+        self.serve_each(guests, listeners, || mock.broken())
     }
 
     /// Many callers, who ask us to connect them to somebody else.
@@ -367,15 +454,18 @@ impl<'a> Server<'a> {
         let shop = Shop::new(proxying.clone(), self.config.family, ports, self.handshake(), idle);
         let report = self.report;
         let guests = Guests::new(proxy::callers(&shop, &registry, report), report, FIRST);
-        self.serve_each(guests, listeners)
+        self.serve_each(guests, listeners, || None)
     }
 
     fn serve_each<V: Visitor>(
         mut self,
         mut guests: Guests<'_, V>,
         listeners: Vec<Listener>,
+        mut broken: impl FnMut() -> Option<Result<Exit, Error>>,
     ) -> Result<Exit, Error> {
         let mut door = self.door(listeners);
+        let mut alone = Alone::since(self.reactor.now(), self.config);
+        let mut leaving: Option<(Instant, Result<Exit, Error>)> = None;
         loop {
             let now = self.reactor.now();
             door.admit(&mut guests, self.reactor.registry(), now)?;
@@ -383,7 +473,26 @@ impl<'a> Server<'a> {
             for key in gone {
                 door.goodbye(key);
             }
-            let until = [guests.deadline(), door.deadline(now)].into_iter().flatten().min();
+            if leaving.is_none()
+                && let Some(result) = broken()
+            {
+                // Who is here is told why; nobody else comes.
+                door.close();
+                leaving = Some((now + GRACE, result));
+            }
+            if let Some((until, result)) = leaving.take() {
+                if Hall::len(&guests) == 0 || until <= now {
+                    return result;
+                }
+                leaving = Some((until, result));
+            } else if door.is_closed() && Hall::len(&guests) == 0 {
+                return guests.verdict();
+            } else if let Some(result) = alone.judge(Hall::len(&guests), door.served(), now) {
+                return result;
+            }
+            let grace = leaving.as_ref().map(|(until, _)| *until);
+            let until = [guests.deadline(), door.deadline(now), grace, alone.deadline()];
+            let until = until.into_iter().flatten().min();
             self.wait(busy, until, |at, event| match at.key {
                 HOUSE => door.knock(at),
                 _ => guests.mark(at, event),
@@ -416,6 +525,7 @@ impl<'a> Server<'a> {
         let mut room = Room::new(purpose, local, manners, self.handshake(), translation, veil, tap);
         let mut door = self.door(listeners);
         let start = self.reactor.now();
+        let mut alone = Alone::since(start, self.config);
         loop {
             let now = self.reactor.now();
             door.admit(&mut room, self.reactor.registry(), now)?;
@@ -424,6 +534,7 @@ impl<'a> Server<'a> {
                 self.tell(event, &mut door);
             }
             let status = match driven {
+                Ok(_) if door.is_closed() && Hall::len(&room) == 0 => Status::Finished,
                 Ok(status) => status,
                 Err(trouble) => {
                     let nobody = Peer { name: "the callers", role: Role::Server };
@@ -434,7 +545,11 @@ impl<'a> Server<'a> {
                 talk::report_totals(self.report, room.totals(), start, now);
                 return talk::with_log(Ok(Exit::DONE), room.tap(), self.report);
             }
-            let until = [room.deadline(), room.next_sweep(now), door.deadline(now)];
+            if let Some(result) = alone.judge(Hall::len(&room), door.served(), now) {
+                return talk::with_log(result, room.tap(), self.report);
+            }
+            let until =
+                [room.deadline(), room.next_sweep(now), door.deadline(now), alone.deadline()];
             let until = until.into_iter().flatten().min();
             self.wait(status == Status::Runnable, until, |at, event| match at.key {
                 HOUSE => door.knock(at),
@@ -456,7 +571,12 @@ impl<'a> Server<'a> {
 
     fn door(&mut self, listeners: Vec<Listener>) -> Door<'a> {
         let (access, tls) = (std::mem::take(&mut self.access), self.tls.clone());
-        Door::new(listeners, self.config.most, access, tls, self.report)
+        let door = Door::new(listeners, self.config.most, access, tls, self.report);
+        match (self.config.accept, self.config.keep_open) {
+            (Some(most), _) => door.closing_after(most),
+            (None, false) => door.closing_after(1),
+            (None, true) => door,
+        }
     }
 
     /// The signal that ends us, if one has arrived. SIGHUP reads the access lists again, where

@@ -10,6 +10,7 @@ mod json;
 pub mod listen;
 pub mod lua;
 pub mod mail;
+pub mod mock;
 mod open;
 pub mod proxy;
 pub mod secure;

@@ -60,6 +60,7 @@ pub(super) fn bind(config: &Config) -> Result<Vec<Listener>, Error> {
                 Place::Unix(_)
                 | Place::Vsock { .. }
                 | Place::Host { .. }
+                | Place::Loopback(_)
                 | Place::Everywhere(_) => "somebody listens there already",
             },
             Some(libc::EADDRNOTAVAIL) => "this is no address of this machine",
@@ -88,11 +89,22 @@ pub(super) fn bind(config: &Config) -> Result<Vec<Listener>, Error> {
                     .map_err(|e| busy(address.to_string(), e))?,
             ])
         }
-        Place::Everywhere(port) => match config.family {
-            Family::Any => Listener::everywhere(config.protocol, *port)
-                .map_err(|(address, e)| busy(address.to_string(), e)),
+        Place::Everywhere(port) | Place::Loopback(port) => match config.family {
+            Family::Any => {
+                let all = match matches!(config.place, Place::Loopback(_)) {
+                    true => Listener::loopback(config.protocol, *port),
+                    false => Listener::everywhere(config.protocol, *port),
+                };
+                all.map_err(|(address, e)| busy(address.to_string(), e))
+            }
             Family::V4 | Family::V6 => {
-                let all = if config.family == Family::V4 { "0.0.0.0" } else { "::" };
+                let here = matches!(config.place, Place::Loopback(_));
+                let all = match (here, config.family == Family::V4) {
+                    (true, true) => "127.0.0.1",
+                    (true, false) => "::1",
+                    (false, true) => "0.0.0.0",
+                    (false, false) => "::",
+                };
                 let address =
                     names::literal(all, *port).unwrap_or(SocketAddr::from(([0; 4], *port)));
                 Ok(vec![
@@ -118,7 +130,11 @@ pub(super) fn tell(config: &Config, listeners: &[Listener], report: &Report) -> 
         }
     }
     if config.announce {
-        let kind = match (&config.place, config.protocol, &config.tls) {
+        let kind = match (
+            &config.place,
+            config.protocol,
+            config.tls.as_ref().filter(|_| config.is_tls_at_once()),
+        ) {
             (Place::Unix(_), Protocol::Stream | Protocol::Sctp, _) => "unix",
             (Place::Unix(_), Protocol::Datagram, _) => "unix-dgram",
             (Place::Vsock { .. }, ..) => "vsock",

@@ -372,6 +372,9 @@ pub(super) struct Guests<'a, V> {
     welcome: Welcome<'a, V>,
     report: &'a Report,
     first_key: usize,
+    /// Is there one caller only, whose fate is ours?
+    remembers: bool,
+    last: Option<Error>,
 }
 
 /// Those who are served by a command.
@@ -390,7 +393,21 @@ pub(super) fn commands<'a>(
 
 impl<'a, V: Visitor> Guests<'a, V> {
     pub(super) fn new(welcome: Welcome<'a, V>, report: &'a Report, first_key: usize) -> Self {
-        Self { pool: Pool::new(first_key), welcome, report, first_key }
+        let pool = Pool::new(first_key);
+        Self { pool, welcome, report, first_key, remembers: false, last: None }
+    }
+
+    /// There is one caller only: what goes wrong with it is what goes wrong.
+    pub(super) fn remembering(self) -> Self {
+        Self { remembers: true, ..self }
+    }
+
+    /// How it went with the one caller.
+    ///
+    /// # Errors
+    /// Not well.
+    pub(super) fn verdict(self) -> Result<Exit, Error> {
+        self.last.map_or(Ok(Exit::DONE), Err)
     }
 
     /// Gives everybody a turn; true if some want another at once. Those who are gone are named.
@@ -399,7 +416,10 @@ impl<'a, V: Visitor> Guests<'a, V> {
         let mut gone = Vec::new();
         for Ended { key, mut talk, how } in over {
             if let Some(error) = talk.failure() {
-                self.report.error(&error);
+                match self.remembers {
+                    true => self.last = Some(error),
+                    false => self.report.error(&error),
+                }
             }
             let (sent, received) = talk.sent_and_received();
             let name = talk.name();
@@ -407,6 +427,10 @@ impl<'a, V: Visitor> Guests<'a, V> {
                 Ok(()) => self.report.story(format_args!(
                     "{name} has left: {sent} bytes sent, {received} bytes received"
                 )),
+                Err(trouble) if self.remembers => {
+                    let peer = talk::Peer { name, role: talk::Role::Server };
+                    self.last = talk::explain(trouble, peer).err();
+                }
                 Err(trouble) => complain(trouble, name, self.report),
             }
             gone.push(key);

@@ -154,9 +154,27 @@ impl Listener {
     /// # Errors
     /// The address that could not be had, and why.
     pub fn everywhere(protocol: Protocol, port: u16) -> Result<Vec<Self>, (SocketAddr, io::Error)> {
-        let v4 = SocketAddr::from((Ipv4Addr::UNSPECIFIED, port));
+        Self::on_both(protocol, Ipv4Addr::UNSPECIFIED, Ipv6Addr::UNSPECIFIED, port)
+    }
+
+    /// The same on the addresses that only this machine can reach.
+    ///
+    /// # Errors
+    /// The address that could not be had, and why.
+    pub fn loopback(protocol: Protocol, port: u16) -> Result<Vec<Self>, (SocketAddr, io::Error)> {
+        Self::on_both(protocol, Ipv4Addr::LOCALHOST, Ipv6Addr::LOCALHOST, port)
+    }
+
+    fn on_both(
+        protocol: Protocol,
+        v4: Ipv4Addr,
+        v6: Ipv6Addr,
+        port: u16,
+    ) -> Result<Vec<Self>, (SocketAddr, io::Error)> {
+        let (four, six) = (v4, v6);
+        let v4 = SocketAddr::from((four, port));
         for _ in 0..PORT_TRIES {
-            let v6 = SocketAddr::from((Ipv6Addr::UNSPECIFIED, port));
+            let v6 = SocketAddr::from((six, port));
             let first = match Self::inet(protocol, v6) {
                 Ok(listener) => listener,
                 Err(e) if family_is_missing(&e) => {
@@ -165,7 +183,7 @@ impl Listener {
                 Err(e) => return Err((v6, e)),
             };
             let taken = first.port().unwrap_or(port);
-            let v4 = SocketAddr::from((Ipv4Addr::UNSPECIFIED, taken));
+            let v4 = SocketAddr::from((four, taken));
             match Self::inet(protocol, v4) {
                 Ok(second) => return Ok(vec![first, second]),
                 Err(e) if family_is_missing(&e) => return Ok(vec![first]),

@@ -10,7 +10,7 @@ use mio::{Interest, Registry, Token, net};
 use std::io::{self, IoSlice, Read, Write};
 use std::net::{Shutdown, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// The largest UDP payload over IPv4: 65,535 less the headers of IP and UDP.
 const LARGEST_DATAGRAM: usize = 65_507;
@@ -406,6 +406,14 @@ impl Endpoint {
             return Err(e);
         }
         Ok(socket.peer_addr().is_ok())
+    }
+
+    /// From here on a close is a reset, and drops what is on its way.
+    pub fn reset_when_closed(&self) {
+        if let Io::Tcp(s) = &self.io {
+            // A socket that cannot be reset is closed.
+            let _ = socket2::SockRef::from(s).set_linger(Some(Duration::ZERO));
+        }
     }
 
     /// What goes in `NCAT_PROTO`.

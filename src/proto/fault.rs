@@ -190,14 +190,18 @@ impl Faults {
     /// What goes wrong at this command (lower case), if anything does. A rule for any command
     /// applies too.
     pub fn at(&self, now: Duration, command: &str, argument: &[u8]) -> Option<What> {
-        let asked = self.by_address.then(|| asked_by_address(command, argument)).flatten();
-        asked.or_else(|| {
+        self.asked(command, argument).or_else(|| {
             self.strike(now, argument, |when| match when {
                 When::Any => true,
                 When::Command(name) => *name == command,
                 When::Accept | When::Greeting | When::Byte(_) => false,
             })
         })
+    }
+
+    /// What this address asks for at this command, where addresses may.
+    pub fn asked(&self, command: &str, address: &[u8]) -> Option<What> {
+        self.by_address.then(|| asked_by_address(command, address)).flatten()
     }
 
     /// What goes wrong as soon as somebody has called.

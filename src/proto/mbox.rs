@@ -25,9 +25,13 @@ pub struct Mboxrd {
 }
 
 impl Mboxrd {
-    /// The line before a message; `date` is its time, as `asctime(3)` writes it.
-    pub fn begin(&mut self, date: &str, out: &mut Vec<u8>) {
-        out.extend_from_slice(b"From MAILER-DAEMON ");
+    /// The line before a message: its envelope's sender, and its time as `asctime(3)` writes it.
+    pub fn begin(&mut self, sender: &str, date: &str, out: &mut Vec<u8>) {
+        out.extend_from_slice(MARK);
+        // Nobody, or somebody whose name would make other words of the line.
+        let known = !sender.is_empty() && !sender.contains(|c: char| c.is_whitespace());
+        out.extend_from_slice(if known { sender.as_bytes() } else { b"MAILER-DAEMON" });
+        out.push(b' ');
         out.extend_from_slice(date.as_bytes());
         out.push(b'\n');
         *self = Self::default();
@@ -113,7 +117,7 @@ mod tests {
         ] {
             for chunk in 1..=message.len().max(1) {
                 let (mut mbox, mut out) = (Mboxrd::default(), Vec::new());
-                mbox.begin("Thu Jan  1 00:00:00 1970", &mut out);
+                mbox.begin("", "Thu Jan  1 00:00:00 1970", &mut out);
                 let head = out.len();
                 for piece in message.chunks(chunk) {
                     mbox.encode(piece, &mut out);

@@ -1,6 +1,7 @@
 //! Listen mode: what its options mean together.
 
 use super::mail::{helper, only_with_helper};
+use super::mock;
 use super::place::{DEFAULT_PORT, Place, is_number, place, port, quoted, usage, vsock};
 use super::proxy::{listed, proxying};
 use super::session::{family, optional_time, program, protocol, session};
@@ -11,7 +12,9 @@ use crate::engine::room::Purpose;
 use crate::error::Error;
 use crate::modes::door::AccessLists;
 use crate::modes::listen;
+use crate::modes::mail::Protocol;
 use crate::net::target::Scheme;
+use crate::proto::serving::Protection;
 use crate::report::Report;
 
 /// Callers at once when `-m` says nothing.
@@ -38,10 +41,6 @@ pub(super) fn config(
             args.source.is_some(),
             "-s and -l do not go together: give the address to wait on as ncat -l ADDRESS PORT",
         ),
-        (
-            args.smtp || args.pop3 || args.imap,
-            "a mail helper with -l would be a mail server, and that is not there yet",
-        ),
         (args.starttls.is_some(), "--starttls and -l do not go together in this version"),
         (args.ssl_info.is_some(), "--ssl-info goes with calling, not with -l"),
         (
@@ -62,12 +61,26 @@ pub(super) fn config(
     let vsock = if args.vsock { Some(vsock(args)?) } else { None };
     let option = option.transpose()?;
     let place = if args.vsock { Place::of(None, None) } else { place(args, option)? };
-    if helper(args, place.scheme)?.is_some() {
-        return Err(usage("a mail server is not there yet"));
-    }
-    only_with_helper(args, None)?;
-    let tls = implies_tls(args) || place.scheme == Some(Scheme::Tls);
-    if place.path.is_some() && tls {
+    let helper = match helper(args, place.scheme)? {
+        None if args.lmtp => Some(Protocol::Smtp),
+        helper => helper,
+    };
+    let by_scheme = matches!(place.scheme, Some(Scheme::Smtps | Scheme::Pop3s | Scheme::Imaps));
+    let mock = match helper {
+        Some(protocol) => Some(mock::config(args, protocol, args.ssl || by_scheme)?),
+        None => {
+            mock::only_with_mock(args)?;
+            only_with_helper(args, None)?;
+            None
+        }
+    };
+    let (accept, accept_timeout) = mock::accepting(args)?;
+    // A mock server has a certificate at hand for those who say STARTTLS.
+    let tls = match &mock {
+        Some(mock) => mock.protection != Protection::Never,
+        None => implies_tls(args) || place.scheme == Some(Scheme::Tls),
+    };
+    if place.path.is_some() && tls && mock.is_none() {
         return Err(usage("TLS over a Unix socket is not supported"));
     }
     for (given, option) in [
@@ -90,17 +103,18 @@ pub(super) fn config(
                 usage(format!("-m takes a number of callers, not {}", quoted(typed)))
             })?,
         };
-    let many = args.keep_open || args.broker || args.chat;
+    let many = args.keep_open || args.broker || args.chat || accept.is_some_and(|n| n > 1);
     if args.max_conns.is_some() && most > 0 && !many {
         report.warning(format_args!(
             "-m {most} has no effect without -k: one caller is all there is"
         ));
     }
-    let default_port = match args.proxy_type.first().map(String::as_str) {
+    let default_port = helper.map(|protocol| mock::port(args, protocol));
+    let default_port = default_port.unwrap_or(match args.proxy_type.first().map(String::as_str) {
         None => DEFAULT_PORT,
         Some("http") => 3128,
         Some(_) => 1080,
-    };
+    });
     let program = program(args)?;
     if !args.proxy_type.is_empty() {
         let clash = [
@@ -149,6 +163,9 @@ pub(super) fn config(
             (None, Some(host)) => {
                 listen::Place::Host { host, port: place.port.unwrap_or(default_port) }
             }
+            (None, None) if mock.is_some() => {
+                listen::Place::Loopback(place.port.unwrap_or(default_port))
+            }
             // An open proxy is for this machine unless somebody says otherwise.
             (None, None) if !args.proxy_type.is_empty() => listen::Place::Host {
                 host: "localhost".to_owned(),
@@ -161,7 +178,10 @@ pub(super) fn config(
         family: family(args),
         numeric: args.nodns,
         proxying: proxying(args, environment)?,
-        keep_open: args.keep_open || args.broker || args.chat,
+        mock,
+        accept,
+        accept_timeout,
+        keep_open: many,
         purpose: match (args.chat, args.broker) {
             (true, _) => Purpose::Chat,
             (_, true) => Purpose::Broker,

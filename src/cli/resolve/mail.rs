@@ -78,7 +78,7 @@ pub(super) fn login(
     url_user: Option<&str>,
     report: &Report,
 ) -> Result<Option<mail::Login>, Error> {
-    let (user, typed) = match (args.auth.as_deref(), url_user) {
+    let (user, typed) = match (args.auth.last().map(String::as_str), url_user) {
         (None, None) if args.auth_file.is_some() => {
             return Err(usage("--auth-file needs to know the user").hint("--auth USER"));
         }
@@ -262,7 +262,7 @@ pub(super) fn only_with_helper(args: &Args, helper: Option<Protocol>) -> Result<
         return Ok(());
     }
     for (given, option) in [
-        (args.auth.is_some(), "--auth"),
+        (!args.auth.is_empty(), "--auth"),
         (args.auth_file.is_some(), "--auth-file"),
         (args.auth_mech.is_some(), "--auth-mech"),
         (args.helo.is_some() && args.starttls.is_none(), "--helo"),
@@ -293,7 +293,7 @@ pub(super) fn only_with_helper(args: &Args, helper: Option<Protocol>) -> Result<
         (args.delete.is_some(), "--delete"),
         (args.append.is_some(), "--append"),
         (args.idle, "--idle"),
-        (args.accept.is_some(), "--accept"),
+        (args.accept.is_some() && !args.listen, "--accept"),
         (args.folder.is_some(), "--folder"),
         (args.search.is_some(), "--search"),
     ] {

@@ -4,6 +4,7 @@ mod calling;
 pub(super) mod dns;
 mod listening;
 mod mail;
+mod mock;
 mod place;
 mod proxy;
 mod read;

@@ -133,7 +133,9 @@ pub(super) fn session(args: &Args) -> Result<Session, Error> {
             )));
         }
     };
-    if args.output_format.is_some() && args.output.is_none() {
+    // A mock server prints its messages so.
+    let prints = args.listen && (args.smtp || args.lmtp) && format == Format::Jsonl;
+    if args.output_format.is_some() && args.output.is_none() && !prints {
         return Err(usage("--output-format goes with -o: into which file?"));
     }
     if args.redact && !matches!(format, Format::Dialog | Format::Jsonl) {

@@ -250,7 +250,7 @@ impl Fetch {
             Sink::Plain => ports.to_user.push(piece),
             Sink::Mbox(mbox) => ports.to_user.with(|out| {
                 if first {
-                    mbox.begin(&self.wish.date, out);
+                    mbox.begin("", &self.wish.date, out);
                 }
                 mbox.encode(piece, out);
             }),

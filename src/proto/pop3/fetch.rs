@@ -162,7 +162,7 @@ impl Fetch {
         self.sink = self.sink_of(task);
         if ok && !matches!(self.sink, Sink::Nowhere) {
             if let Sink::Mbox(mbox) = &mut self.sink {
-                ports.to_user.with(|out| mbox.begin(&self.wish.date, out));
+                ports.to_user.with(|out| mbox.begin("", &self.wish.date, out));
             }
             (self.inside, self.at_start, self.after_cr) = (Some(reply), true, false);
         } else {

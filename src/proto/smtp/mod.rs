@@ -1,6 +1,7 @@
 //! SMTP (RFC 5321), as far as a helped session needs it.
 
 pub mod send;
+pub mod server;
 pub mod session;
 pub mod stuff;
 

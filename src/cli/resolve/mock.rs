@@ -1,0 +1,285 @@
+//! The options of a mock mail server: `-l` with `--smtp`, `--lmtp`, `--pop3` or `--imap`.
+
+use super::mail::{host_name, name};
+use super::place::{is_number, quoted, usage};
+use super::session::optional_time;
+use super::tls::implies_tls;
+use crate::cli::args::Args;
+use crate::error::Error;
+use crate::modes::mail::Protocol;
+use crate::modes::mock::{Config, Keep, Smtp, Speaks};
+use crate::proto::fault::Faults;
+use crate::proto::sasl::{Mechanism, Secret};
+use crate::proto::serving::{Accounts, Protection};
+use crate::proto::smtp::server::BareNewline;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The most octets of a message when nobody says.
+const MOST_OCTETS: u64 = 50 * 1024 * 1024;
+
+/// Recipients of one message.
+const MOST_RECIPIENTS: usize = 1000;
+
+/// How long a caller may be silent (RFC 5321 §4.5.3.2.7).
+const IDLE: Duration = Duration::from_secs(300);
+
+/// What a capability may be called that `--no-ext` hides.
+const EXTENSIONS: &[&str] = &[
+    "PIPELINING",
+    "8BITMIME",
+    "SMTPUTF8",
+    "CHUNKING",
+    "BINARYMIME",
+    "DSN",
+    "ENHANCEDSTATUSCODES",
+    "SIZE",
+    "LIMITS",
+    "STARTTLS",
+    "AUTH",
+];
+
+/// The port when none is given: one that needs no privileges.
+pub(super) fn port(args: &Args, protocol: Protocol) -> u16 {
+    match protocol {
+        Protocol::Pop3 => 1110,
+        Protocol::Imap => 1143,
+        Protocol::Smtp if args.lmtp => 1024,
+        Protocol::Smtp | Protocol::Upgrade(_) => 1025,
+    }
+}
+
+/// The server that is asked for.
+///
+/// # Errors
+/// What does not go together, what cannot be understood.
+pub(super) fn config(args: &Args, protocol: Protocol, tls_at_once: bool) -> Result<Config, Error> {
+    refuse_client_options(args, protocol)?;
+    let protection = match (tls_at_once, args.no_starttls, args.require_tls) {
+        (true, true, _) | (_, true, true) => {
+            return Err(usage(
+                "--no-starttls does not go together with --ssl or --require-tls: one hides TLS, \
+                 the others demand it",
+            ));
+        }
+        (true, false, _) => Protection::On,
+        (false, true, false) => Protection::Never,
+        (false, false, true) => Protection::Required,
+        (false, false, false) => Protection::Offered,
+    };
+    if protection == Protection::Never && implies_tls(args) {
+        return Err(usage("--no-starttls and TLS options do not go together"));
+    }
+    let specs = args.fault.iter().map(String::as_str);
+    let faults = Faults::parse(specs, args.fault_addresses)
+        .map_err(|why| usage(format!("--fault: {why}")))?;
+    Ok(Config {
+        speaks: speaks(args, protocol)?,
+        host: host(args)?,
+        protection,
+        accounts: Arc::new(accounts(args)?),
+        without: Arc::new(without(args)?),
+        most_octets: args.max_size.as_deref().map_or(Ok(MOST_OCTETS), size)?,
+        faults: Arc::new(faults),
+        lint: args.lint,
+        keep: Keep { json: args.output_format.as_deref() == Some("jsonl"), trace: !args.no_trace },
+        idle: optional_time("-i", args.idle_timeout.as_ref())?.unwrap_or(IDLE),
+    })
+}
+
+fn speaks(args: &Args, protocol: Protocol) -> Result<Speaks, Error> {
+    if protocol != Protocol::Smtp {
+        return Err(usage(format!("a {} server is not there yet", name(protocol))));
+    }
+    Ok(Speaks::Smtp(Smtp {
+        lmtp: args.lmtp,
+        bare: match args.bare_newline.as_deref() {
+            None | Some("keep") => BareNewline::Keep,
+            Some("normalize") => BareNewline::Normalize,
+            Some("reject") => BareNewline::Reject,
+            Some(other) => {
+                return Err(usage(format!(
+                    "--bare-newline is keep, normalize or reject, not {}",
+                    quoted(other)
+                )));
+            }
+        },
+        most_recipients: MOST_RECIPIENTS,
+        xclient: args.accept_xclient,
+    }))
+}
+
+fn host(args: &Args) -> Result<String, Error> {
+    let host = args.helo.clone().unwrap_or_else(host_name);
+    match host.is_empty() || host.chars().any(|c| c.is_control() || c.is_whitespace()) {
+        true => Err(usage(format!("--helo takes a host name, not {}", quoted(&host)))),
+        false => Ok(host),
+    }
+}
+
+fn accounts(args: &Args) -> Result<Accounts, Error> {
+    let account = |typed: &String| match typed.split_once(':') {
+        Some((user, password)) if !user.is_empty() && !user.chars().any(char::is_control) => {
+            Ok((user.to_owned(), Secret::new(password)))
+        }
+        Some(_) | None => Err(usage(
+            "--auth takes USER:PASS with -l: who may log in, and with what; without it everybody may",
+        )),
+    };
+    let known = |typed: &str| {
+        Mechanism::named(typed).ok_or_else(|| {
+            let all = Mechanism::ALL.map(Mechanism::name).join(" ");
+            usage(format!("--auth-mech does not know {}: there are {all}", quoted(typed)))
+        })
+    };
+    let only = args.auth_mech.as_ref().map(|list| list.split(',').map(known).collect());
+    Ok(Accounts {
+        users: args.auth.iter().map(account).collect::<Result<_, _>>()?,
+        only: only.transpose()?,
+    })
+}
+
+fn without(args: &Args) -> Result<Vec<String>, Error> {
+    let names = args.no_ext.iter().flat_map(|list| list.split(','));
+    let known = |typed: &str| {
+        let upper = typed.to_ascii_uppercase();
+        match EXTENSIONS.contains(&upper.as_str()) {
+            true => Ok(upper),
+            false => Err(usage(format!(
+                "--no-ext does not know {}: there are {}",
+                quoted(typed),
+                EXTENSIONS.join(" ")
+            ))),
+        }
+    };
+    names.map(known).collect()
+}
+
+/// `1000`, `64K`, `10M`, `1G`: octets.
+fn size(typed: &str) -> Result<u64, Error> {
+    let (number, unit) = match typed.find(|c: char| !c.is_ascii_digit()) {
+        Some(at) => typed.split_at(at),
+        None => (typed, ""),
+    };
+    let unit = match unit.to_ascii_uppercase().as_str() {
+        "" => Some(1),
+        "K" => Some(1 << 10),
+        "M" => Some(1 << 20),
+        "G" => Some(1 << 30),
+        _ => None,
+    };
+    let octets = number.parse::<u64>().ok().and_then(|number| number.checked_mul(unit?));
+    octets.filter(|&octets| octets > 0).ok_or_else(|| {
+        usage(format!("--max-size takes octets, as in 10000, 64K or 10M, not {}", quoted(typed)))
+    })
+}
+
+/// What calls, sends or reads, in a place where we are called.
+fn refuse_client_options(args: &Args, protocol: Protocol) -> Result<(), Error> {
+    let smtp = protocol == Protocol::Smtp;
+    for (given, option) in [
+        (args.auth_file.is_some(), "--auth-file"),
+        (args.explain, "--explain"),
+        (args.no_wait, "--no-wait"),
+        (args.pipelining, "--pipelining"),
+        (args.dot_stuff, "--dot-stuff"),
+        (args.raw, "--raw"),
+        (args.exit_zero, "--exit-zero"),
+        (args.mx.is_some(), "--mx"),
+        (!args.to.is_empty(), "--to"),
+        (args.from.is_some(), "--from"),
+        (!args.cc.is_empty(), "--cc"),
+        (!args.bcc.is_empty(), "--bcc"),
+        (args.subject.is_some(), "--subject"),
+        (!args.header.is_empty(), "--header"),
+        (args.body.is_some(), "--body"),
+        (args.html.is_some(), "--html"),
+        (!args.attach.is_empty(), "--attach"),
+        (args.quit_after.is_some(), "--quit-after"),
+        (args.dsn_notify.is_some(), "--dsn-notify"),
+        (args.dsn_ret.is_some(), "--dsn-ret"),
+        (args.dsn_envid.is_some(), "--dsn-envid"),
+        (args.list, "--list"),
+        (args.fetch.is_some(), "--fetch"),
+        (args.top.is_some(), "--top"),
+        (args.delete.is_some(), "--delete"),
+        (args.append.is_some(), "--append"),
+        (args.idle, "--idle"),
+        (args.folder.is_some(), "--folder"),
+        (args.search.is_some(), "--search"),
+    ] {
+        if given {
+            return Err(usage(format!("{option} and -l do not go together: it is about calling")));
+        }
+    }
+    for (given, option) in [
+        (args.udp, "-u"),
+        (args.telnet, "-t"),
+        (args.crlf, "-C"),
+        (args.broker, "--broker"),
+        (args.chat, "--chat"),
+        (args.send_only, "--send-only"),
+        (args.recv_only, "--recv-only"),
+        (args.packets.is_some(), "-W"),
+        (args.quit.is_some(), "-q"),
+        (args.delay.is_some(), "-d"),
+        (!args.proxy_type.is_empty(), "--proxy-type"),
+        (!args.exec.is_empty() || !args.sh_exec.is_empty(), "a command"),
+        (!args.lua_exec.is_empty(), "--lua-exec"),
+    ] {
+        if given {
+            let helper = name(protocol);
+            return Err(usage(format!("{option} and -l {helper} do not go together")));
+        }
+    }
+    for (given, option) in [
+        (args.lmtp, "--lmtp"),
+        (args.bare_newline.is_some(), "--bare-newline"),
+        (args.no_trace, "--no-trace"),
+        (args.accept_xclient, "--accept-xclient"),
+    ] {
+        if given && !smtp {
+            return Err(usage(format!("{option} goes with -l --smtp")));
+        }
+    }
+    Ok(())
+}
+
+/// Options of mock servers mean nothing elsewhere.
+///
+/// # Errors
+/// One is given.
+pub(super) fn only_with_mock(args: &Args) -> Result<(), Error> {
+    for (given, option) in [
+        (args.no_starttls, "--no-starttls"),
+        (args.require_tls, "--require-tls"),
+        (!args.no_ext.is_empty(), "--no-ext"),
+        (args.bare_newline.is_some(), "--bare-newline"),
+        (args.no_trace, "--no-trace"),
+        (args.lint, "--lint"),
+        (args.max_size.is_some(), "--max-size"),
+        (!args.fault.is_empty(), "--fault"),
+        (args.fault_addresses, "--fault-addresses"),
+        (args.accept_xclient, "--accept-xclient"),
+    ] {
+        if given {
+            return Err(usage(format!(
+                "{option} goes with a mock mail server: -l with --smtp, --pop3 or --imap"
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// So many callers, or nobody for so long.
+///
+/// # Errors
+/// No number, no time.
+pub(super) fn accepting(args: &Args) -> Result<(Option<u64>, Option<Duration>), Error> {
+    let accept = args.accept.as_deref().map(|typed| {
+        typed.parse().ok().filter(|n| *n > 0 && is_number(typed)).ok_or_else(|| {
+            usage(format!("--accept takes a number of callers, not {}", quoted(typed)))
+        })
+    });
+    Ok((accept.transpose()?, optional_time("--accept-timeout", args.accept_timeout.as_ref())?))
+}

@@ -1,0 +1,141 @@
+//! Mock mail servers (`-l --smtp`, `--pop3`, `--imap`): a machine of `proto` for each caller, and
+//! one place where messages are kept.
+
+mod caller;
+mod keep;
+
+use super::door::Armour;
+use super::serve::Welcome;
+use crate::engine::tap::Tap;
+use crate::error::{Error, Exit, words};
+use crate::net::endpoint::Endpoint;
+use crate::net::trust::ServerConfig;
+use crate::proto::fault::Faults;
+use crate::proto::serving::{Accounts, Protection, Server, Serving};
+use crate::proto::smtp;
+use crate::report::Report;
+use caller::Caller;
+pub use keep::Keep;
+use keep::Keeper;
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// What is spoken.
+#[derive(Debug, Clone, Copy)]
+pub enum Speaks {
+    /// SMTP, or LMTP.
+    Smtp(Smtp),
+}
+
+/// What is peculiar to SMTP.
+#[derive(Debug, Clone, Copy)]
+pub struct Smtp {
+    /// LMTP instead.
+    pub lmtp: bool,
+    /// What becomes of CR and LF that are no line end.
+    pub bare: smtp::server::BareNewline,
+    /// Recipients of one message.
+    pub most_recipients: usize,
+    /// Callers may say whom they speak for.
+    pub xclient: bool,
+}
+
+/// What a mock server is told.
+#[derive(Debug)]
+pub struct Config {
+    /// The protocol.
+    pub speaks: Speaks,
+    /// The name in the greeting.
+    pub host: String,
+    /// TLS.
+    pub protection: Protection,
+    /// Who may log in.
+    pub accounts: Arc<Accounts>,
+    /// Capabilities that are not announced.
+    pub without: Arc<Vec<String>>,
+    /// The most octets of a message.
+    pub most_octets: u64,
+    /// What is to go wrong.
+    pub faults: Arc<Faults>,
+    /// Say what a real server would punish, without the rest of the story.
+    pub lint: bool,
+    /// Where messages go.
+    pub keep: Keep,
+    /// What silence costs the connection.
+    pub idle: Duration,
+}
+
+/// A server that runs: what all its callers share.
+pub(super) struct Mock<'a> {
+    config: &'a Config,
+    keeper: Mutex<Keeper>,
+    /// For STARTTLS; none where TLS is on already, or never.
+    tls: Option<Arc<ServerConfig>>,
+    /// What a TLS handshake may take.
+    handshake: Duration,
+    start: Instant,
+    report: &'a Report,
+}
+
+impl<'a> Mock<'a> {
+    pub(super) fn new(
+        config: &'a Config,
+        tls: Option<Armour>,
+        handshake: Duration,
+        start: Instant,
+        report: &'a Report,
+    ) -> Self {
+        let tls = match tls {
+            Some(Armour::Tls(config)) => Some(config),
+            Some(Armour::Dtls(_)) | None => None,
+        };
+        let keeper = Mutex::new(Keeper::new(&config.keep, &config.host));
+        Self { config, keeper, tls, handshake, start, report }
+    }
+
+    /// Makes a conversation of each caller.
+    pub(super) fn welcome(&'a self, tap: Tap) -> Welcome<'a, Caller<'a>> {
+        let mut number = 0;
+        Box::new(move |endpoint, caller, _, now| {
+            number += 1;
+            // A log that cannot be shared is none: the conversation goes on.
+            let tap = tap.share().unwrap_or_default();
+            Caller::new(self, endpoint, caller, number, tap, now)
+        })
+    }
+
+    /// Why nothing more can be kept, once: everybody may as well go.
+    pub(super) fn broken(&self) -> Option<Result<Exit, Error>> {
+        let e = self.keeper.lock().unwrap_or_else(PoisonError::into_inner).broken()?;
+        Some(match e.kind() {
+            io::ErrorKind::BrokenPipe => Ok(Exit::DONE),
+            _ => Err(Error::machine(format!("cannot write standard output: {}", words(&e)))),
+        })
+    }
+
+    fn machine(&self, endpoint: &Endpoint, number: u64) -> Box<dyn Server> {
+        let loopback =
+            endpoint.addresses().is_none_or(|(_, peer)| peer.ip().to_canonical().is_loopback());
+        let serving = Serving {
+            host: self.config.host.clone(),
+            protection: self.config.protection,
+            accounts: Arc::clone(&self.config.accounts),
+            loopback,
+            without: Arc::clone(&self.config.without),
+            most_octets: self.config.most_octets,
+            faults: Arc::clone(&self.config.faults),
+            nonce: crate::sys::random_hex(),
+            number,
+        };
+        match self.config.speaks {
+            Speaks::Smtp(smtp) => Box::new(smtp::server::Server::new(smtp::server::Settings {
+                serving,
+                lmtp: smtp.lmtp,
+                bare: smtp.bare,
+                most_recipients: smtp.most_recipients,
+                xclient: smtp.xclient,
+            })),
+        }
+    }
+}

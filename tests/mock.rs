@@ -1,0 +1,417 @@
+//! Our mock SMTP server, called by real clients: what they send arrives octet for octet.
+
+mod tool;
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::process::Command;
+use std::time::Duration;
+use tool::{
+    NCAT, Running, arg, dir, file_in, have, ncat, noise, run, run_other, same, serving, spawn,
+};
+
+/// A message that is hard on whoever carries it: dots, long lines, octets over 127.
+fn hard_message() -> Vec<u8> {
+    let mut message = b"From: ann@example.org\r\nTo: bob@example.net\r\nDate: Tue, 24 Nov 2026 \
+        12:00:00 +0000\r\nMessage-ID: <1@example.org>\r\nSubject: hard\r\nMIME-Version: 1.0\r\n\
+        Content-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n\r\n"
+        .to_vec();
+    message.extend_from_slice(b".\r\n..\r\n.leading\r\nFrom me\r\n>From you\r\nGr\xc3\xbcezi\r\n");
+    message.extend_from_slice(&b"x".repeat(990));
+    message.extend_from_slice(b"\r\n\r\n\r\nend\r\n");
+    message
+}
+
+/// The messages of an mboxrd, without the line before each.
+fn messages(mbox: &[u8]) -> Vec<Vec<u8>> {
+    let mut all: Vec<Vec<u8>> = Vec::new();
+    for line in mbox.split_inclusive(|&b| b == b'\n') {
+        if line.starts_with(b"From ") {
+            all.push(Vec::new());
+            continue;
+        }
+        let quoted = line.strip_prefix(b">").filter(|rest| {
+            let bare = rest.iter().position(|&b| b != b'>').unwrap_or(0);
+            rest[bare..].starts_with(b"From ")
+        });
+        all.last_mut().expect("a line From first").extend_from_slice(quoted.unwrap_or(line));
+    }
+    for message in &mut all {
+        assert_eq!(message.pop(), Some(b'\n'), "an empty line ends each");
+    }
+    all
+}
+
+/// What a caller sent, without what we put before it.
+fn sent(message: &[u8]) -> &[u8] {
+    let at = memchr::memmem::find(message, b"\nFrom: ").expect("a From field");
+    &message[at + 1..]
+}
+
+fn with_lf(message: &[u8]) -> Vec<u8> {
+    String::from_utf8(message.to_vec()).unwrap().replace("\r\n", "\n").into_bytes()
+}
+
+/// A client, its arguments for a place, and what it is called.
+fn python(script: &str, port: u16) -> Running {
+    let mut command = Command::new("python3");
+    command.args(["-c", script, &port.to_string()]);
+    tool::start_command(command)
+}
+
+#[test]
+fn a_message_arrives_as_it_was_sent_whoever_sends_it() {
+    let dir = dir();
+    let message = hard_message();
+    let file = file_in(&dir, "message", &message);
+    let from_to = ["--from", "ann@example.org", "--to", "bob@example.net"];
+    let (server, port) = serving(&["--smtp", "--accept", "6", "--no-trace"]);
+    let place = format!("127.0.0.1:{port}");
+    let mut expected = 0;
+    run(&[&["--smtp", &place][..], &from_to].concat(), message.clone()).expect_code(0);
+    expected += 1;
+    if have("curl") {
+        let url = format!("smtp://{place}/client.test");
+        let args = [
+            "-sS",
+            "--noproxy",
+            "*",
+            "--max-time",
+            "30",
+            &url,
+            "--mail-from",
+            "ann@example.org",
+            "--mail-rcpt",
+            "bob@example.net",
+            "-T",
+            arg(&file),
+        ];
+        run_other("curl", &args, "").expect_code(0);
+        expected += 1;
+    }
+    if have("swaks") {
+        let data = format!("@{}", file.display());
+        let args =
+            [&["--server", &place, "--data", &data, "--suppress-data"][..], &from_to].concat();
+        run_other("swaks", &args, "").expect_code(0);
+        expected += 1;
+    }
+    if have("msmtp") {
+        let args = [
+            "--host=127.0.0.1",
+            &format!("--port={port}"),
+            "--from=ann@example.org",
+            "--auth=off",
+            "--tls=off",
+            "--timeout=30",
+            "bob@example.net",
+        ];
+        run_other("msmtp", &args, with_lf(&message)).expect_code(0);
+        expected += 1;
+    }
+    if have("python3") {
+        let script = "import smtplib,sys\n\
+            m=open(sys.argv[2],'rb').read()\n\
+            s=smtplib.SMTP('127.0.0.1',int(sys.argv[1]),timeout=30)\n\
+            s.starttls(); s.login('ann','any'); s.sendmail('ann@example.org',['bob@example.net'],m)\n\
+            s.quit()\n";
+        run_other("python3", &["-c", script, &port.to_string(), arg(&file)], "").expect_code(0);
+        expected += 1;
+    }
+    // What is left of the callers that are waited for.
+    for _ in expected..6 {
+        run(&[&["--smtp", &place][..], &from_to].concat(), message.clone()).expect_code(0);
+    }
+    let output = server.finish().expect_code(0);
+    let got = messages(&output.stdout);
+    assert_eq!(got.len(), 6);
+    for one in got {
+        // A client may end the message with an empty line of its own.
+        let one = one.strip_suffix(b"\n\n").map_or(one.clone(), |one| [one, b"\n"].concat());
+        same(&one, &with_lf(&message));
+    }
+}
+
+#[test]
+fn tls_begins_with_the_first_byte_or_by_starttls_and_the_message_tells() {
+    let dir = dir();
+    let certificate = dir.path().join("cert.pem");
+    for (options, tls) in [(&["--ssl"][..], "--ssl"), (&["--require-tls"], "--starttls")] {
+        let options = [
+            &[
+                "--smtp",
+                "--output-format",
+                "jsonl",
+                "--auth",
+                "ann:pw",
+                "--ssl-cert-out",
+                arg(&certificate),
+            ][..],
+            options,
+        ]
+        .concat();
+        let (server, port) = serving(&options);
+        let mut client = Command::new(NCAT);
+        client.env("NCAT_AUTH", "pw");
+        client.args(["--smtp", tls, "--ssl-trustfile", arg(&certificate), "--auth", "ann"]);
+        client.args([&format!("localhost:{port}"), "--from", "a@b", "--to", "c@d", "--body", "hi"]);
+        client.stdin(std::process::Stdio::null());
+        spawn(client).finish().expect_code(0).expect_stderr("");
+        let object = server.finish().expect_code(0).text();
+        for part in [
+            "\"with\":\"ESMTPSA\"",
+            "\"auth\":{\"user\":\"ann\",\"mechanism\":\"SCRAM-SHA-256\"}",
+            "\"tls\":{\"version\":\"TLS 1.3\"",
+            "\"from\":\"a@b\"",
+        ] {
+            assert!(object.contains(part), "{part} is not in {object}");
+        }
+    }
+}
+
+#[test]
+fn a_login_that_is_not_known_sends_nothing() {
+    let (server, port) = serving(&["--smtp", "--auth", "ann:pw", "--accept", "2"]);
+    let place = format!("127.0.0.1:{port}");
+    let mut client = Command::new(NCAT);
+    client.env("NCAT_AUTH", "wrong").stdin(std::process::Stdio::null());
+    client.args(["--smtp", &place, "--auth", "ann", "--from", "a@b", "--to", "c@d", "--body", "x"]);
+    spawn(client).finish().expect_code(77);
+    let args = ["--smtp", &place, "--from", "a@b", "--to", "c@d", "--body", "x"];
+    run(&args, "").expect_code(69).expect_stderr("530");
+    server.finish().expect_code(0).expect_stdout("");
+}
+
+#[test]
+fn greylisting_is_told_and_the_second_call_is_served() {
+    let (server, port) =
+        serving(&["--smtp", "--accept", "2", "--fault", "rcpt=450 4.7.1 Come back later x1"]);
+    let place = format!("127.0.0.1:{port}");
+    let args = ["--smtp", &place, "--from", "a@b", "--to", "c@d", "--body", "hello"];
+    run(&args, "").expect_code(75).expect_stderr("Come back later");
+    run(&args, "").expect_code(0);
+    let output = server.finish().expect_code(0);
+    assert_eq!(messages(&output.stdout).len(), 1);
+}
+
+#[test]
+fn faults_of_the_connection_are_what_they_say() {
+    for (fault, code, says) in [
+        ("greeting=drop", 1, "hung up"),
+        ("mail=rst", 1, "reset"),
+        ("accept=drop", 1, "hung up"),
+        ("data=421 4.3.2 Good night", 75, "Good night"),
+        ("starttls=starttls-fail", 1, "TLS"),
+        ("starttls=inject:250 hello\\r\\n", 1, "behind its go-ahead"),
+        ("dot=drop", 75, "unknown whether"),
+    ] {
+        let (server, port) = serving(&["--smtp", "--fault", fault]);
+        let place = format!("127.0.0.1:{port}");
+        let tls = if fault.starts_with("starttls") { &["--starttls"][..] } else { &[] };
+        let args =
+            ["--smtp", "--ssl-insecure", &place, "--from", "a@b", "--to", "c@d", "--body", "x"];
+        let output = run(&[&args[..], tls].concat(), "");
+        assert_eq!(
+            (output.code(), output.stderr.contains(says)),
+            (code, true),
+            "{fault}: {}",
+            output.stderr
+        );
+        drop(server);
+    }
+    let began = tool::now();
+    let (server, port) = serving(&["--smtp", "--fault", "rcpt=delay:300ms"]);
+    let place = format!("127.0.0.1:{port}");
+    run(&["--smtp", &place, "--from", "a@b", "--to", "c@d", "--body", "x"], "").expect_code(0);
+    assert!(began.elapsed() >= Duration::from_millis(300));
+    server.finish().expect_code(0);
+}
+
+#[test]
+fn what_is_said_slowly_arrives_whole() {
+    let (server, port) = serving(&["--smtp", "--fault", "greeting=slow:400B/s"]);
+    let began = tool::now();
+    let mut caller = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    caller.write_all(b"EHLO x\r\nQUIT\r\n").unwrap();
+    let mut said = String::new();
+    caller.read_to_string(&mut said).unwrap();
+    assert!(said.ends_with("good-bye\r\n"), "{said}");
+    // 300 octets and more, at 400 a second.
+    assert!(began.elapsed() >= Duration::from_millis(500), "{:?}", began.elapsed());
+    server.finish().expect_code(0);
+}
+
+#[test]
+fn a_caller_that_reads_one_line_where_there_are_many_loses_nothing() {
+    // What a program with java.net.Socket does: one line is read for each command, EHLO has
+    // many, and it closes with replies unread.
+    let (server, port) = serving(&["--smtp", "--accept", "20"]);
+    for n in 0..20 {
+        let mut caller = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        let mut replies = BufReader::new(caller.try_clone().unwrap());
+        let mut line = String::new();
+        replies.read_line(&mut line).unwrap();
+        for command in ["EHLO x", "MAIL FROM:<a@b>", "RCPT TO:<c@d>", "DATA"] {
+            caller.write_all(format!("{command}\r\n").as_bytes()).unwrap();
+            replies.read_line(&mut line).unwrap();
+        }
+        caller.write_all(format!("Subject: {n}\r\n\r\nbody\r\n.\r\nQUIT\r\n").as_bytes()).unwrap();
+        replies.read_line(&mut line).unwrap();
+    }
+    let output = server.finish().expect_code(0);
+    assert_eq!(messages(&output.stdout).len(), 20);
+}
+
+#[test]
+fn a_slow_caller_holds_nobody_up_and_half_a_message_is_none() {
+    let (server, port) = serving(&["--smtp", "-k"]);
+    let mut slow = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    slow.write_all(b"EHLO x\r\nMAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nDATA\r\nhalf").unwrap();
+    let place = format!("127.0.0.1:{port}");
+    run(&["--smtp", &place, "--from", "a@b", "--to", "c@d", "--body", "whole"], "").expect_code(0);
+    server.wait_stdout("whole");
+    slow.shutdown(Shutdown::Both).unwrap();
+    server.wait_stderr("hung up before the end of its message");
+    assert!(!String::from_utf8(server.stdout()).unwrap().contains("half"));
+}
+
+#[test]
+fn one_caller_whose_message_is_cut_is_a_failure() {
+    let (server, port) = serving(&["--smtp"]);
+    let mut caller = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    caller.write_all(b"EHLO x\r\nMAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nDATA\r\nhalf").unwrap();
+    caller.shutdown(Shutdown::Write).unwrap();
+    server.wait().expect_code(1).expect_stdout("").expect_stderr("before the end of its message");
+}
+
+#[test]
+fn nobody_is_waited_for_longer_than_asked() {
+    let output = ncat(&["-l", "--smtp", "--accept-timeout", "200ms", "127.0.0.1", "0"]).wait();
+    output.expect_code(1).expect_stderr("nobody has called within 0.2 s");
+    let (server, port) = serving(&["--smtp", "--accept", "2", "--accept-timeout", "300ms"]);
+    let place = format!("127.0.0.1:{port}");
+    run(&["--smtp", &place, "--from", "a@b", "--to", "c@d", "--body", "x"], "").expect_code(0);
+    server.wait().expect_code(1).expect_stderr("1 of 2 callers");
+    let (server, port) = serving(&["-k", "--accept-timeout", "300ms", "-c", "echo hi"]);
+    run(&["127.0.0.1", &port.to_string()], "").expect_code(0).expect_stdout("hi\n");
+    server.wait().expect_code(0);
+}
+
+#[test]
+fn callers_are_counted_whatever_serves_them() {
+    let (server, port) = serving(&["--accept", "2", "-c", "echo hi"]);
+    for _ in 0..2 {
+        run(&["127.0.0.1", &port.to_string()], "").expect_code(0).expect_stdout("hi\n");
+    }
+    server.finish().expect_code(0);
+    let (server, port) = serving(&["--accept", "2"]);
+    for word in ["one\n", "two\n"] {
+        run(&["127.0.0.1", &port.to_string(), "--send-only"], word).expect_code(0);
+    }
+    let text = server.wait().expect_code(0).text();
+    assert!(text.contains("one\n") && text.contains("two\n"), "{text}");
+}
+
+#[test]
+fn a_message_that_cannot_be_written_is_refused_and_said() {
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let mut command = Command::new(NCAT);
+    command.args(["-l", "-v", "--smtp", "127.0.0.1", "0"]);
+    command.stdin(std::process::Stdio::null()).stdout(full).stderr(std::process::Stdio::piped());
+    let server = spawn(command);
+    let place = format!("127.0.0.1:{}", server.port());
+    let args = ["--smtp", &place, "--from", "a@b", "--to", "c@d", "--body", "x"];
+    run(&args, "").expect_code(75).expect_stderr("452");
+    server.wait().expect_code(2).expect_stderr("no space left");
+}
+
+#[test]
+fn lmtp_is_spoken_over_a_unix_socket() {
+    let dir = dir();
+    let socket = dir.path().join("lmtp");
+    let server = ncat(&["-l", "-v", "--lmtp", "-U", arg(&socket)]);
+    server.wait_stderr("Listening on");
+    let args =
+        ["--smtp", "--lmtp", "-U", arg(&socket), "--from", "a@b", "--to", "c@d,e@f", "--body", "x"];
+    run(&args, "").expect_code(0).expect_stderr("");
+    let output = server.finish().expect_code(0);
+    assert!(output.text().contains("with LMTP id"), "{}", output.text());
+}
+
+#[test]
+fn fifty_megabytes_are_taken_and_one_more_octet_is_not() {
+    let (server, port) = serving(&["--smtp", "--max-size", "1M", "--accept", "2", "--no-trace"]);
+    let place = format!("127.0.0.1:{port}");
+    let args = ["--smtp", &place, "--from", "a@b", "--to", "c@d"];
+    let body: Vec<u8> =
+        noise(700_000).iter().map(|b| b"abcdefghijklmnop"[usize::from(b % 16)]).collect();
+    let lines: Vec<u8> = body.chunks(70).flat_map(|line| [line, b"\n"].concat()).collect();
+    let message = [b"From: a@b\nSubject: big\n\n", &lines[..]].concat();
+    run(&args, message.clone()).expect_code(0);
+    run(&args, [&message[..], &lines].concat()).expect_code(69).expect_stderr("552");
+    let output = server.finish().expect_code(0);
+    let got = messages(&output.stdout);
+    same(sent(&[b"\n", &got[0][..]].concat()), &message);
+    assert_eq!(got.len(), 1);
+}
+
+#[test]
+fn lint_says_what_a_real_server_would_punish() {
+    let (server, port) = serving(&["--smtp", "--lint"]);
+    let mut caller = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    let script = b"HELO x\r\nMAIL FROM: <a@b>\r\nRCPT TO:c@d\r\nDATA\r\nSubject: x\r\n\r\na\nb\xe9\r\n.\r\nQUIT\r\n";
+    caller.write_all(script).unwrap();
+    caller.read_to_end(&mut Vec::new()).unwrap();
+    let output = server.finish().expect_code(0);
+    for lint in [
+        "a space before the address",
+        "without angle brackets",
+        "a bare LF",
+        "octets over 127",
+        "no Date field",
+        "without waiting for a reply",
+    ] {
+        assert!(
+            output.stderr.contains(&format!("lint: {lint}")) || output.stderr.contains(lint),
+            "{lint} is not in {}",
+            output.stderr
+        );
+    }
+}
+
+#[test]
+fn options_that_do_not_fit_are_refused_with_a_reason() {
+    for (args, says) in [
+        (&["-l", "--smtp", "--to", "a@b", "0"][..], "--to and -l"),
+        (&["-l", "--smtp", "--fault", "frob=450", "0"], "no place for a fault"),
+        (&["-l", "--smtp", "--auth", "ann", "0"], "USER:PASS"),
+        (&["-l", "--smtp", "--no-ext", "FROB", "0"], "--no-ext does not know"),
+        (&["-l", "--smtp", "--max-size", "big", "0"], "--max-size takes octets"),
+        (&["-l", "--smtp", "-e", "/bin/cat", "0"], "a command and -l --smtp"),
+        (&["-l", "--lint", "0"], "--lint goes with a mock mail server"),
+        (&["-l", "--smtp", "--ssl", "--no-starttls", "0"], "--no-starttls"),
+        (&["-l", "--smtp", "--accept", "0", "0"], "--accept takes a number"),
+    ] {
+        run(args, "").expect_code(2).expect_stderr(says);
+    }
+}
+
+#[test]
+fn a_python_library_sends_to_it_as_to_any_server() {
+    if !have("python3") {
+        return;
+    }
+    let (server, port) = serving(&["--smtp", "--auth", "ann:pässword"]);
+    let script = "import smtplib,ssl,sys\nfrom email.message import EmailMessage\n\
+        m=EmailMessage(); m['From']='ann@example.org'; m['To']='bob@example.net'; m['Subject']='x'\n\
+        m.set_content('Grüezi'); m.add_attachment(b'\\x00\\xff', maintype='application', subtype='x')\n\
+        s=smtplib.SMTP('127.0.0.1', int(sys.argv[1]), timeout=30); s.ehlo()\n\
+        s.starttls(context=ssl._create_unverified_context()); s.ehlo()\n\
+        s.user, s.password = 'ann', 'p\\u00e4ssword'\n\
+        code, _ = s.auth('PLAIN', s.auth_plain) if False else (0, 0)\n\
+        s.docmd('AUTH', 'PLAIN ' + __import__('base64').b64encode('\\0ann\\0p\\u00e4ssword'.encode()).decode())\n\
+        s.send_message(m); s.quit()\n";
+    python(script, port).finish().expect_code(0);
+    let text = server.finish().expect_code(0).text();
+    assert!(text.contains("with ESMTPSA id") && text.contains("multipart/mixed"), "{text}");
+}
