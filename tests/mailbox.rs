@@ -405,3 +405,85 @@ fn a_session_is_recorded_with_its_speakers_and_without_its_secrets() {
         assert!(record.contains("secret") || record.contains("AGFubgBz"), "{record}");
     }
 }
+
+#[test]
+fn apop_logs_in_without_showing_the_password() {
+    let Some(dovecot) = Dovecot::start_with("plain apop") else { return };
+    let place = format!("localhost:{}", dovecot.ports[POP3]);
+    let with = |auth: &str| run(&["-4", "-v", "--pop3", "--auth", auth, &place, "--list"], "");
+    let output = with("ann:secret").expect_code(0).expect_stderr("C: APOP ann ****");
+    assert!(!output.stderr.contains("secret") && output.text().contains("first"), "{output:?}");
+    with("ann:wrong").expect_code(77);
+}
+
+#[test]
+fn flags_are_given_and_taken() {
+    let Some(dovecot) = Dovecot::start() else { return };
+    let flags = ["--search", "ALL", "--flag", "+\\seen,$Work,\\Flagged"];
+    read(&dovecot, "--imap", IMAPS, &flags).expect_code(0).expect_stdout("1\n2\n");
+    let list =
+        read(&dovecot, "--imap", IMAPS, &["--list", "--folder", "INBOX"]).expect_code(0).text();
+    assert!(
+        list.lines().all(|line| line.contains("\\Flagged \\Seen") && line.contains("$Work")),
+        "{list}"
+    );
+    let flags = ["--fetch", "2", "--flag", "-\\Flagged"];
+    let output = read(&dovecot, "--imap", IMAPS, &flags).expect_code(0);
+    same(&output.stdout, SECOND.as_bytes());
+    read(&dovecot, "--imap", IMAPS, &["--search", "FLAGGED"]).expect_code(0).expect_stdout("1\n");
+    let wrong = ["--search", "ALL", "--flag", "\\Sean"];
+    read(&dovecot, "--imap", IMAPS, &wrong).expect_code(2).expect_stderr("is no flag");
+    read(&dovecot, "--imap", IMAPS, &["--list", "--flag", "x"])
+        .expect_code(2)
+        .expect_stderr("which messages");
+}
+
+/// Sends to a mock server of ours, and lets `hand_on` bring what it has taken to the mailbox.
+fn round_trip(url: &str, hand_on: impl FnOnce(&str)) -> Output {
+    let (server, port) = tool::serving(&["--smtp", "--no-trace"]);
+    let place = format!("127.0.0.1:{port}");
+    let expected = ["--expect-in", url, "--auth", "ann:secret", "--ssl-insecure"];
+    let args =
+        ["--smtp", &place, "--from", "me@a.test", "--to", "ann@b.test", "--body", "Hello\n."];
+    let sender = tool::ncat(&[&args[..], &expected].concat());
+    let taken = server.finish().expect_code(0).text();
+    let (_, message) = taken.split_once('\n').unwrap();
+    hand_on(message);
+    sender.finish()
+}
+
+#[test]
+fn a_message_is_followed_into_the_mailbox() {
+    let Some(dovecot) = Dovecot::start() else { return };
+    let deliver = |name: &str, message: &str| {
+        let file = file_in(&dovecot.dir, &format!("ann/tmp/{name}"), message);
+        let chown = std::process::Command::new("chown").args(["nobody", arg(&file)]).status();
+        assert!(chown.unwrap().success());
+        std::fs::rename(&file, dovecot.dir.path().join(format!("ann/new/{name}"))).unwrap();
+    };
+    let imap = format!("imap://127.0.0.1:{}/INBOX", dovecot.ports[IMAP]);
+    let pop3 = format!("pop3s://ann@127.0.0.1:{}", dovecot.ports[POP3S]);
+    for (n, url) in [&imap, &pop3].into_iter().enumerate() {
+        let received = "Received: by somebody\n";
+        let output = round_trip(url, |m| deliver(&format!("{n}.m"), &format!("{received}{m}")));
+        let output = output.expect_code(0).expect_stdout("").expect_stderr("ncat: taken after 0.");
+        assert!(output.stderr.contains(&format!("and in {url} after ")), "{}", output.stderr);
+    }
+    let output = round_trip(&imap, |m| deliver("8.m", &m.replace("Hello", "hello")));
+    output.expect_code(1).expect_stderr("its text is not what was sent");
+    let output = round_trip(&format!("{imap},timeout=300ms"), |_| ());
+    output.expect_code(1).expect_stderr("but it is not in imap://");
+    let wrong = [
+        "--smtp",
+        "x.test",
+        "--from",
+        "c@d",
+        "--to",
+        "a@b",
+        "--body",
+        "x",
+        "--expect-in",
+        "http://x/",
+    ];
+    run(&wrong, "").expect_code(2).expect_stderr("--expect-in takes a URL");
+}

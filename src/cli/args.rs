@@ -311,6 +311,9 @@ pub(super) struct Args {
     /// What reports are to be known by
     #[arg(long, value_name = "ID", allow_hyphen_values = true, help_heading = SEND)]
     pub(super) dsn_envid: Option<String>,
+    /// Then wait until it is in this mailbox, imap://USER@HOST/FOLDER or pop3://... [timeout=60]
+    #[arg(long, value_name = "URL[,timeout=TIME]", allow_hyphen_values = true, help_heading = SEND)]
+    pub(super) expect_in: Option<String>,
     /// Print a line for each message; with --imap and no --folder, for each mailbox
     #[arg(long, help_heading = READ)]
     pub(super) list: bool,
@@ -335,6 +338,9 @@ pub(super) struct Args {
     /// With --imap: the messages that these keys of SEARCH find
     #[arg(long, value_name = "KEYS", allow_hyphen_values = true, help_heading = READ)]
     pub(super) search: Option<String>,
+    /// With --imap: give and take flags, +\Seen,-\Flagged, of those that are fetched or found
+    #[arg(long, value_name = "FLAGS", allow_hyphen_values = true, help_heading = READ)]
+    pub(super) flag: Option<String>,
     /// The name for our own EHLO [the host's name]
     #[arg(long, value_name = "NAME", allow_hyphen_values = true, help_heading = MAIL)]
     pub(super) helo: Option<String>,

@@ -3,6 +3,7 @@
 use super::call::{Call, Called, How, STEP, TOKEN, Target};
 use super::dns::mx::{Domain, exchangers};
 use super::door::SIGNALS;
+use super::mail::trip::Expectation;
 use super::secure::{TlsClient, show_info};
 use super::talk::{self, Peer, Role, Session};
 use super::tlsinfo::Format;
@@ -49,6 +50,8 @@ pub struct Config {
     pub mail: Option<mail::Config>,
     /// The target's host is a mail domain, of which the exchangers are called.
     pub mx: Option<Domain>,
+    /// What is sent has to turn up there (`--expect-in`).
+    pub expect: Option<Expectation>,
 }
 
 /// Calls, and talks.
@@ -57,7 +60,27 @@ pub struct Config {
 /// What kept us from calling, or what ended the conversation.
 pub fn run(mut config: Config, report: &Report) -> Result<Exit, Error> {
     let tap = config.session.log.open(Role::Client)?;
-    let mail = config.mail.take().map(mail::Config::prepare).transpose()?;
+    let mut mail = config.mail.take().map(mail::Config::prepare).transpose()?;
+    let Some(expectation) = config.expect.take() else {
+        return deliver(config, mail, tap, report);
+    };
+    let prepared = expectation.call.mail.clone().map(mail::Config::prepare).transpose()?;
+    let call = Config { mail: prepared, ..*expectation.call };
+    let expectation = Expectation { call: Box::new(call), ..expectation };
+    let parcel = mail.as_mut().map(mail::Config::parcel).transpose()?.flatten();
+    match (deliver(config, mail, tap, report)?, parcel) {
+        (Exit::DONE, Some(parcel)) => expectation.meet(&parcel, report),
+        (other, _) => Ok(other),
+    }
+}
+
+/// Calls one host, or the exchangers of a domain until one has answered.
+fn deliver(
+    mut config: Config,
+    mail: Option<mail::Config>,
+    tap: Tap,
+    report: &Report,
+) -> Result<Exit, Error> {
     let Some(domain) = config.mx.take() else {
         return call(&config, mail, tap, &mut false, report);
     };
@@ -95,7 +118,7 @@ impl Config {
 }
 
 /// One call to one target; `is_through` notes that somebody has answered.
-fn call(
+pub(super) fn call(
     config: &Config,
     mail: Option<mail::Config>,
     tap: Tap,

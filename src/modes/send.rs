@@ -69,6 +69,20 @@ pub struct Written {
     pub size: Option<u64>,
 }
 
+impl Written {
+    /// Reads the rest of it, too.
+    ///
+    /// # Errors
+    /// Standard input cannot be read, or has more than 50 MiB.
+    pub(super) fn complete(&mut self) -> Result<(), Error> {
+        if std::mem::take(&mut self.goes_on) {
+            self.head = all(std::mem::take(&mut self.head))?;
+            self.size = Some(self.head.len() as u64);
+        }
+        Ok(())
+    }
+}
+
 impl Letter {
     /// Who gets it: each address once, in order.
     pub(super) fn recipients(&self) -> Vec<String> {

@@ -5,6 +5,8 @@ use super::content::Style;
 use super::reply::Reply;
 use super::sasl::{Exchange, Login, decode, encode};
 use super::{Machine, Ports, ProtocolError, Step, imap, pop3, smtp};
+// A length of time is no clock.
+use core::time::Duration;
 
 /// A command that the person types is a line; this much without a line end is none.
 const LONGEST_COMMAND: usize = 32 * 1024;
@@ -123,6 +125,14 @@ pub trait Session: Machine<Event = Event> {
 
     /// Are we still speaking ourselves? That part has a time limit.
     fn is_setting_up(&self) -> bool;
+
+    /// Does it want a [`Session::renew`] after so much time of waiting?
+    fn renew_after(&self) -> Option<Duration> {
+        None
+    }
+
+    /// That time has gone by.
+    fn renew(&mut self) {}
 }
 
 impl Machine for Box<dyn Session> {

@@ -3,7 +3,7 @@
 //! `O:` options, `U:` a line of the person's (all of them are there from the start, so that
 //! nothing but the machine keeps the order), `S:` the server's line, given only when we have said
 //! exactly what stands above it; `C:` a line of ours, `R:` raw bytes of ours, `T:` TLS begins,
-//! `X:` the server hangs up, `Q:` raw bytes of the server's, `E:` how it ends.
+//! `X:` the server hangs up, `N:` so many seconds go by, `Q:` raw bytes of the server's, `E:` how it ends.
 
 use super::content::Style;
 use super::numbers::Numbers;
@@ -211,6 +211,7 @@ fn session(protocol: &str, options: &str) -> Box<dyn Session> {
             search,
             fetch: numbers("fetch="),
             append: value("append=").map(|text| text.replace("\\n", "\r\n").into_bytes()),
+            flag: value("flag=").map(|typed| imap::fetch::Flagging::parse(&typed).unwrap()),
             delete: numbers("delete="),
             idle: value("idle=").map(|n| n.parse().unwrap()),
             date,
@@ -258,7 +259,7 @@ fn play(name: &str, transcript: &str, chunk: usize) {
         match key {
             "C:" => expected.extend_from_slice(format!("{rest}\r\n").as_bytes()),
             "R:" => expected.extend_from_slice(rest.replace("\\n", "\n").as_bytes()),
-            "S:" | "Q:" | "X:" | "T:" | "E:" => {
+            "S:" | "Q:" | "X:" | "T:" | "N:" | "E:" => {
                 assert_eq!(
                     player.said.escape_ascii().to_string(),
                     expected.escape_ascii().to_string(),
@@ -272,6 +273,11 @@ fn play(name: &str, transcript: &str, chunk: usize) {
                     player.peer.extend_from_slice(rest.replace("\\n", "\n").as_bytes());
                 } else if key == "X:" {
                     player.peer_eof = true;
+                } else if key == "N:" {
+                    let after =
+                        player.machine.renew_after().map(|after| after.as_secs().to_string());
+                    assert_eq!(after.as_deref(), Some(rest), "{}", at(number));
+                    player.machine.renew();
                 } else if key == "T:" {
                     assert!(player.tls, "no TLS at {}", at(number));
                 }
@@ -369,6 +375,8 @@ transcripts! {
     a_stripped_stls_ends_it => "pop3-starttls-not-offered",
     a_refused_stls_ends_it => "pop3-starttls-refused",
     stls_of_a_server_without_capa_is_tried => "pop3-without-capa",
+    apop_is_taken_where_a_password_would_show => "pop3-login-apop",
+    a_timestamp_that_is_none_is_no_trap => "pop3-login-apop-better",
     user_and_pass_are_what_is_left => "pop3-login-user",
     a_refused_pass_is_a_refused_login => "pop3-login-refused",
     a_busy_mailbox_is_no_wrong_password => "pop3-login-in-use",
@@ -434,6 +442,10 @@ transcripts! {
     only_ours_are_expunged => "imapfetch-delete",
     without_uidplus_all_are_expunged => "imapfetch-delete-plain",
     what_arrives_is_told => "imapfetch-idle",
+    idle_is_renewed_before_the_server_forgets => "imapfetch-idle-renewed",
+    a_server_without_idle_is_asked_instead => "imapfetch-idle-polled",
+    flags_are_given_to_what_was_printed => "imapfetch-flag",
+    flags_are_given_to_what_was_found => "imapfetch-flag-found",
     lmtp_is_upgraded => "lmtp-upgrade",
     lmtp_without_tls_is_left => "lmtp-not-offered",
     ftp_is_upgraded => "ftp-upgrade",

@@ -22,6 +22,11 @@ pub struct Dovecot {
 impl Dovecot {
     /// Starts one; the test that drops it stops it. `None` where there is none.
     pub fn start() -> Option<Self> {
+        Self::start_with("plain login cram-md5 scram-sha-1 scram-sha-256")
+    }
+
+    /// One that knows these ways to log in.
+    pub fn start_with(mechanisms: &str) -> Option<Self> {
         if !have("dovecot") {
             return None;
         }
@@ -58,7 +63,7 @@ impl Dovecot {
             "base_dir = {here}/run\nstate_dir = {here}/state\ninstance_name = {imap}\n\
              log_path = {here}/log\nprotocols = imap pop3\nlisten = 127.0.0.1\nssl = yes\n\
              ssl_cert = <{here}/cert.pem\nssl_key = <{here}/key.pem\n\
-             auth_mechanisms = plain login cram-md5 scram-sha-1 scram-sha-256\n\
+             auth_mechanisms = {mechanisms}\n\
              auth_failure_delay = 0\nmail_location = maildir:{here}/%u\nfirst_valid_uid = 1\n\
              passdb {{\ndriver = passwd-file\nargs = {here}/passwd\n}}\n\
              userdb {{\ndriver = static\nargs = uid=nobody gid=nogroup home={here}/%u\n}}\n\

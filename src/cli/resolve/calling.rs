@@ -9,11 +9,16 @@ use super::tls::{implies_tls, is_loopback, named, parameters, starttls, tls_info
 use crate::cli::Environment;
 use crate::cli::args::Args;
 use crate::error::Error;
+use crate::modes::mail::trip::Expectation;
 use crate::modes::{call, connect, mail as mail_mode, secure};
 use crate::net::bind::Protocol;
 use crate::net::target::{Host, Scheme};
 use crate::report::Report;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// How long a message may be under way when nobody says.
+const EXPECTED: Duration = Duration::from_secs(60);
 
 /// A call, with its defaults and its conflicts.
 ///
@@ -182,9 +187,80 @@ pub(super) fn config(
         tls_info: tls_info(args)?,
         probe: args.probe,
         session,
+        expect: expected(args, mail.as_ref(), environment, report)?,
         mail,
         mx,
     })
+}
+
+/// Where what is sent is to turn up: a URL, and behind a comma how long it may take.
+fn expected(
+    args: &Args,
+    sender: Option<&mail_mode::Config>,
+    environment: &Environment,
+    report: &Report,
+) -> Result<Option<Expectation>, Error> {
+    let Some(typed) = &args.expect_in else { return Ok(None) };
+    let (url, patience) = match typed.rsplit_once(",timeout=") {
+        Some((url, typed)) => (url, Some(typed.to_owned())),
+        None => (typed.as_str(), None),
+    };
+    let patience = optional_time("--expect-in ...,timeout", patience.as_ref())?;
+    // The mailbox stands behind the host, where a path is in a URL.
+    let (place, folder) =
+        match url.split_once("://").map(|(scheme, rest)| (scheme, rest.split_once('/'))) {
+            Some((scheme, Some((host, folder)))) => {
+                (format!("{scheme}://{host}"), Some(folder.to_owned()).filter(|f| !f.is_empty()))
+            }
+            Some((_, None)) | None => (url.to_owned(), None),
+        };
+    let mails = ["imap://", "imaps://", "pop3://", "pop3s://"];
+    let scheme = mails.iter().find(|scheme| place.to_ascii_lowercase().starts_with(**scheme));
+    let Some(scheme) = scheme else {
+        return Err(usage(format!(
+            "--expect-in takes a URL such as imap://ann@mail.example/INBOX, not {}",
+            quoted(typed)
+        )));
+    };
+    if !is_sending(args) || args.quit_after.is_some() {
+        return Err(usage("--expect-in goes with --to: it waits for what was sent"));
+    }
+    let pop3 = scheme.starts_with("pop3");
+    if pop3 && folder.is_some() {
+        return Err(usage("--expect-in: a POP3 server has one mailbox, so none is named"));
+    }
+    let has_user = place.contains('@');
+    let reading = Args {
+        operands: vec![place],
+        // A password that was typed has been warned of once.
+        auth: match args.auth.last().filter(|_| !has_user) {
+            Some(auth) => vec![auth.split(':').next().unwrap_or_default().to_owned()],
+            None => Vec::new(),
+        },
+        auth_file: args.auth_file.clone(),
+        fetch: Some("all".to_owned()),
+        search: (!pop3).then(|| "ALL".to_owned()),
+        folder: folder.or_else(|| (!pop3).then(|| "INBOX".to_owned())),
+        ssl_insecure: args.ssl_insecure,
+        ssl_trustfile: args.ssl_trustfile.clone(),
+        ssl_verify: args.ssl_verify,
+        v4: args.v4,
+        v6: args.v6,
+        nodns: args.nodns,
+        wait: args.wait.clone(),
+        ..Args::default()
+    };
+    let mut call =
+        config(&reading, environment, report).map_err(|error| error.about("--expect-in"))?;
+    // One person has one password.
+    if let (Some(reader), Some(sender)) = (&mut call.mail, sender.and_then(|s| s.login.as_ref()))
+        && let Some(login) = &mut reader.login
+        && login.user == sender.user
+    {
+        login.password = sender.password.clone();
+    }
+    let patience = patience.unwrap_or(EXPECTED);
+    Ok(Some(Expectation { call: Box::new(call), name: url.to_owned(), patience }))
 }
 
 fn source_port(typed: &str) -> Result<u16, Error> {

@@ -230,6 +230,7 @@ pub(super) fn mail_config(
         sending,
         reading,
         append: args.append.clone(),
+        capture: None,
         upgrade_only: false,
     })
 }
@@ -287,6 +288,7 @@ pub(super) fn only_with_helper(args: &Args, helper: Option<Protocol>) -> Result<
         (args.dsn_notify.is_some(), "--dsn-notify"),
         (args.dsn_ret.is_some(), "--dsn-ret"),
         (args.dsn_envid.is_some(), "--dsn-envid"),
+        (args.expect_in.is_some(), "--expect-in"),
         (args.list, "--list"),
         (args.fetch.is_some(), "--fetch"),
         (args.top.is_some(), "--top"),
@@ -296,6 +298,7 @@ pub(super) fn only_with_helper(args: &Args, helper: Option<Protocol>) -> Result<
         (args.accept.is_some() && !args.listen, "--accept"),
         (args.folder.is_some(), "--folder"),
         (args.search.is_some(), "--search"),
+        (args.flag.is_some(), "--flag"),
     ] {
         if given {
             return Err(usage(format!(

@@ -199,6 +199,7 @@ fn refuse_client_options(args: &Args, protocol: Protocol) -> Result<(), Error> {
         (args.dsn_notify.is_some(), "--dsn-notify"),
         (args.dsn_ret.is_some(), "--dsn-ret"),
         (args.dsn_envid.is_some(), "--dsn-envid"),
+        (args.expect_in.is_some(), "--expect-in"),
         (args.list, "--list"),
         (args.fetch.is_some(), "--fetch"),
         (args.top.is_some(), "--top"),
@@ -207,6 +208,7 @@ fn refuse_client_options(args: &Args, protocol: Protocol) -> Result<(), Error> {
         (args.idle, "--idle"),
         (args.folder.is_some(), "--folder"),
         (args.search.is_some(), "--search"),
+        (args.flag.is_some(), "--flag"),
     ] {
         if given {
             return Err(usage(format!("{option} and -l do not go together: it is about calling")));

@@ -4,6 +4,7 @@ use super::place::{is_number, quoted, usage};
 use crate::cli::args::Args;
 use crate::error::Error;
 use crate::modes::mail::{Protocol, Reading};
+use crate::proto::imap::fetch::Flagging;
 use crate::proto::numbers::Numbers;
 use crate::proto::{imap, pop3};
 
@@ -26,6 +27,7 @@ pub(super) fn reading(
         (args.accept.is_some(), "--accept", [Protocol::Imap, Protocol::Imap]),
         (args.folder.is_some(), "--folder", [Protocol::Imap, Protocol::Imap]),
         (args.search.is_some(), "--search", [Protocol::Imap, Protocol::Imap]),
+        (args.flag.is_some(), "--flag", [Protocol::Imap, Protocol::Imap]),
     ];
     let given: Vec<_> = options.iter().filter(|(given, ..)| *given).collect();
     let Some((_, option, _)) = given.first() else { return Ok(None) };
@@ -94,6 +96,13 @@ pub(super) fn reading(
         if accept.is_some() && !args.idle {
             return Err(usage("--accept goes with --idle: messages that arrive"));
         }
+        let flag = args
+            .flag
+            .as_deref()
+            .map(|typed| Flagging::parse(typed).map_err(|why| usage(format!("--flag: {why}"))));
+        if flag.is_some() && args.fetch.is_none() && args.search.is_none() {
+            return Err(usage("--flag goes with --fetch or --search: which messages?"));
+        }
         let folder = args.folder.clone().or_else(|| about_one.then(|| "INBOX".to_owned()));
         if !args.list && !about_one && args.append.is_none() {
             return Err(usage("--folder goes with --list, --search, --fetch and their kin"));
@@ -104,6 +113,7 @@ pub(super) fn reading(
             search: args.search.clone(),
             fetch,
             append: None,
+            flag: flag.transpose()?,
             delete: numbers("--delete", &args.delete)?,
             idle: args.idle.then(|| accept.unwrap_or(0)),
             date: String::new(),

@@ -14,6 +14,8 @@ use crate::proto::mbox::Mboxrd;
 use crate::proto::numbers::{MOST, Numbers, too_many};
 use crate::proto::session::{Answer, Event, Session, Worst};
 use crate::proto::{Machine, Ports, ProtocolError, Step};
+// A length of time is no clock.
+use core::time::Duration;
 use std::collections::{HashSet, VecDeque};
 
 /// Mailboxes that are told of at most.
@@ -38,6 +40,8 @@ pub struct Wish {
     pub fetch: Option<Numbers>,
     /// This message is stored, its line ends being CR LF.
     pub append: Option<Vec<u8>>,
+    /// Those that are fetched, or else found, get these flags and lose those.
+    pub flag: Option<Flagging>,
     /// These are deleted at the end.
     pub delete: Option<Numbers>,
     /// Wait for what arrives: so many messages, or for ever with 0.
@@ -45,6 +49,62 @@ pub struct Wish {
     /// The time for the lines between messages, as `asctime(3)` writes it.
     pub date: String,
 }
+
+/// Flags that messages get or lose, each as it is written (RFC 9051 §2.3.2).
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Flagging {
+    /// They get these.
+    pub add: Vec<String>,
+    /// They lose these.
+    pub remove: Vec<String>,
+}
+
+impl Flagging {
+    /// Reads `+\\Seen,-\Flagged,$Label`; without a sign a flag is added.
+    ///
+    /// # Errors
+    /// Half a sentence about what is no flag.
+    pub fn parse(typed: &str) -> Result<Self, String> {
+        let mut flagging = Self::default();
+        for word in typed.split(',') {
+            let (list, flag) = match word.strip_prefix('-') {
+                Some(flag) => (&mut flagging.remove, flag),
+                None => (&mut flagging.add, word.strip_prefix('+').unwrap_or(word)),
+            };
+            let is_atom = |atom: &str| {
+                let ok = |c: char| c.is_ascii_graphic() && !"(){%*\"\\]".contains(c);
+                !atom.is_empty() && atom.chars().all(ok)
+            };
+            let system = ["\\Seen", "\\Answered", "\\Flagged", "\\Deleted", "\\Draft"];
+            let known = system.iter().find(|known| known.eq_ignore_ascii_case(flag));
+            match known {
+                Some(known) => list.push((*known).to_owned()),
+                None if is_atom(flag) => list.push(flag.to_owned()),
+                None => {
+                    return Err(format!(
+                        "{word:?} is no flag: there are {} and keywords such as $Forwarded",
+                        system.join(" ")
+                    ));
+                }
+            }
+        }
+        Ok(flagging)
+    }
+
+    /// What STORE says of them.
+    fn stores(&self) -> Vec<String> {
+        let store =
+            |sign: char, flags: &[String]| format!("{sign}FLAGS.SILENT ({})", flags.join(" "));
+        let lists = [('+', &self.add), ('-', &self.remove)];
+        lists.iter().filter(|(_, l)| !l.is_empty()).map(|(sign, l)| store(*sign, l)).collect()
+    }
+}
+
+/// A server forgets who is silent for half an hour (RFC 2177 §3).
+const RENEWAL: Duration = Duration::from_secs(29 * 60);
+
+/// How often a server without IDLE is asked.
+const POLL: Duration = Duration::from_secs(30);
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Task {
@@ -59,9 +119,13 @@ enum Task {
     Capability,
     /// The lasting number of one that is to be deleted.
     Uid(u32),
+    /// One gets or loses flags, as STORE says it.
+    Flag(u32, String),
     Mark(u32),
     Expunge,
     Idle,
+    /// Instead of IDLE, where there is none.
+    Noop,
     Logout,
 }
 
@@ -89,6 +153,10 @@ pub struct Fetch {
     arrived: u32,
     /// The server tells what arrives.
     idling: bool,
+    /// It does not: it is asked, when the time has come.
+    polls: bool,
+    /// The time has come.
+    renews: bool,
     uids: Vec<u32>,
     found: Vec<u32>,
     sink: Sink,
@@ -135,6 +203,8 @@ impl Fetch {
             seen: 0,
             arrived: 0,
             idling: false,
+            polls: false,
+            renews: false,
             uids: Vec::new(),
             found: Vec::new(),
             sink: Sink::Nowhere,
@@ -151,7 +221,7 @@ impl Fetch {
         match task {
             Task::Mailboxes => b"LIST \"\" \"*\"".to_vec(),
             Task::Status(name) => [b"STATUS ", name.as_slice(), b" (MESSAGES UNSEEN)"].concat(),
-            Task::Examine if self.wish.delete.is_some() => {
+            Task::Examine if self.wish.delete.is_some() || self.wish.flag.is_some() => {
                 [b"SELECT ", self.folder().as_slice()].concat()
             }
             Task::Examine => [b"EXAMINE ", self.folder().as_slice()].concat(),
@@ -163,6 +233,8 @@ impl Fetch {
             Task::Capability => b"CAPABILITY".to_vec(),
             Task::Uid(n) => format!("FETCH {n} UID").into_bytes(),
             Task::Mark(n) => format!("STORE {n} +FLAGS.SILENT (\\Deleted)").into_bytes(),
+            Task::Flag(n, store) => format!("STORE {n} {store}").into_bytes(),
+            Task::Noop => b"NOOP".to_vec(),
             Task::Expunge if self.offers.has("UIDPLUS") => {
                 let uids = self.uids.iter().take(MOST_UIDS).map(u32::to_string);
                 format!("UID EXPUNGE {}", uids.collect::<Vec<_>>().join(",")).into_bytes()
@@ -208,9 +280,11 @@ impl Fetch {
             | Task::Append
             | Task::Capability
             | Task::Uid(_)
+            | Task::Flag(..)
             | Task::Mark(_)
             | Task::Expunge
             | Task::Idle
+            | Task::Noop
             | Task::Logout => Sink::Nowhere,
         };
         if task == Task::Expunge && !self.offers.has("UIDPLUS") {
@@ -441,7 +515,15 @@ impl Fetch {
                     format!("to delete message {n}")
                 }
                 Task::Expunge => "to delete what is marked".to_owned(),
-                Task::Idle => "to tell what arrives".to_owned(),
+                Task::Flag(n, _) => format!("to flag message {n}"),
+                Task::Idle if reply.status == Status::Bad || reply.status == Status::No => {
+                    self.events.push_back(Event::Remark(
+                        "the server does not tell what arrives: it is asked every 30 seconds",
+                    ));
+                    self.polls = true;
+                    return Ok(());
+                }
+                Task::Idle | Task::Noop => "to tell what arrives".to_owned(),
                 Task::Logout => "to say goodbye".to_owned(),
             };
             self.no(what, reply);
@@ -482,7 +564,7 @@ impl Fetch {
                     self.spare(n);
                     self.no(format!("to delete message {n}"), reply);
                 }
-                Task::Idle => {
+                Task::Idle | Task::Noop => {
                     self.idling = false;
                     let new = self.seen + 1..=self.exists;
                     if self.exists.saturating_sub(self.seen) as usize > MOST {
@@ -492,8 +574,10 @@ impl Fetch {
                     self.seen = self.exists;
                     self.tasks.extend(new.map(Task::Header));
                     let enough = self.wish.idle.is_some_and(|n| n > 0 && self.arrived >= n);
-                    if !enough {
-                        self.tasks.push_back(Task::Idle);
+                    match (enough, self.polls) {
+                        (false, false) => self.tasks.push_back(Task::Idle),
+                        (false, true) => {}
+                        (true, _) => self.polls = false,
                     }
                 }
                 Task::Mailboxes
@@ -503,6 +587,7 @@ impl Fetch {
                 | Task::Append
                 | Task::Capability
                 | Task::Uid(_)
+                | Task::Flag(..)
                 | Task::Mark(_)
                 | Task::Expunge
                 | Task::Logout => {}
@@ -521,9 +606,21 @@ impl Fetch {
             doomed.retain(|n| found.contains(n));
         }
         if self.wish.list && self.wish.folder.is_some() {
-            self.tasks.extend(all.into_iter().map(Task::Header));
+            self.tasks.extend(all.iter().copied().map(Task::Header));
         }
-        self.tasks.extend(picked.into_iter().map(Task::Get));
+        if let Some(flagging) = &self.wish.flag {
+            // Those that are printed; if none is to be, those that were found.
+            let flagged = if self.wish.fetch.is_some() { &picked } else { &all };
+            let stores = flagging.stores();
+            let flags: Vec<_> = flagged
+                .iter()
+                .flat_map(|&n| stores.iter().map(move |store| Task::Flag(n, store.clone())))
+                .collect();
+            self.tasks.extend(picked.into_iter().map(Task::Get));
+            self.tasks.extend(flags);
+        } else {
+            self.tasks.extend(picked.into_iter().map(Task::Get));
+        }
         let any = !doomed.is_empty();
         self.tasks.extend(doomed.into_iter().flat_map(|n| [Task::Uid(n), Task::Mark(n)]));
         if any {
@@ -536,9 +633,12 @@ impl Fetch {
         Ok(())
     }
 
-    /// What was not read is not deleted.
+    /// What was not read is neither deleted nor marked.
     fn spare(&mut self, n: u32) {
-        self.tasks.retain(|task| *task != Task::Uid(n) && *task != Task::Mark(n));
+        self.tasks.retain(|task| {
+            let is_flag = matches!(task, Task::Flag(of, _) if *of == n);
+            *task != Task::Uid(n) && *task != Task::Mark(n) && !is_flag
+        });
     }
 
     /// Something has arrived while the server was to tell: it is asked what.
@@ -597,6 +697,17 @@ impl Session for Fetch {
     fn is_setting_up(&self) -> bool {
         false
     }
+
+    fn renew_after(&self) -> Option<Duration> {
+        if self.idling {
+            return Some(RENEWAL);
+        }
+        (self.polls && self.asked.is_none()).then_some(POLL)
+    }
+
+    fn renew(&mut self) {
+        self.renews = true;
+    }
 }
 
 impl Machine for Fetch {
@@ -615,7 +726,17 @@ impl Machine for Fetch {
             if self.asked.is_none() && deletes && !ports.to_user.is_clear() {
                 return Ok(Step::Wait);
             }
-            if self.asked.is_none() {
+            if std::mem::take(&mut self.renews) {
+                if self.idling {
+                    // Its answer brings the next one.
+                    self.idling = false;
+                    ports.to_peer.push(b"DONE\r\n");
+                } else if self.polls && self.asked.is_none() {
+                    self.tasks.push_back(Task::Noop);
+                }
+            }
+            let waits = self.polls && self.tasks.is_empty();
+            if self.asked.is_none() && !waits {
                 if self.uids.is_empty() && self.tasks.front() == Some(&Task::Expunge) {
                     self.tasks.pop_front();
                 }

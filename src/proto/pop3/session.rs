@@ -10,7 +10,7 @@
 //! ```
 
 use super::{Reply, Verb};
-use crate::proto::sasl::Exchange;
+use crate::proto::sasl::{self, Exchange, Mechanism};
 use crate::proto::session::{
     self, Answer, Config, Event, Pace, Worst, accept, auth_line, bare, command, no_mechanism,
     respond,
@@ -63,6 +63,8 @@ pub struct Session {
     challenged: bool,
     /// Our own login by AUTH.
     login: Option<Exchange>,
+    /// What APOP is keyed with, if the greeting has it.
+    timestamp: Option<Vec<u8>>,
     tls_is_ours: bool,
     worst: Option<Worst>,
     events: VecDeque<Event>,
@@ -82,6 +84,7 @@ impl Session {
             secure: config.secure,
             challenged: false,
             login: None,
+            timestamp: None,
             tls_is_ours: false,
             worst: None,
             events: VecDeque::new(),
@@ -228,6 +231,9 @@ impl Session {
             self.judge(verb, &reply);
         }
         let ok = reply.ok;
+        if verb == Verb::Greeting {
+            self.timestamp = timestamp(&reply.line).map(<[u8]>::to_vec);
+        }
         self.events.push_back(Event::Reply { ours, answer: Answer::Pop3(verb, reply.clone()) });
         match (verb, ok) {
             (Verb::Greeting, false) if self.config.has_setup() => {
@@ -300,7 +306,20 @@ impl Session {
             self.hand_over();
             return Ok(());
         };
-        let Some(mechanism) = login.choose(mechanisms.iter().map(String::as_str)) else {
+        let chosen = login.choose(mechanisms.iter().map(String::as_str));
+        let in_clear = matches!(chosen, None | Some(Mechanism::Plain | Mechanism::Login));
+        if let Some(timestamp) = self.timestamp.as_ref().filter(|_| login.only.is_none())
+            && in_clear
+            && !self.secure
+        {
+            // Weak as it is, it does not show the password.
+            let user = login.credentials.user.clone();
+            let digest = sasl::apop(timestamp, &login.credentials.password);
+            let (line, shown) = (format!("APOP {user} {digest}"), format!("APOP {user} ****"));
+            self.ask(ports, Verb::Pass, &line, Some(&shown));
+            return Ok(());
+        }
+        let Some(mechanism) = chosen else {
             if login.only.is_some() {
                 return Err(no_mechanism(login));
             }
@@ -412,6 +431,17 @@ fn status(line: &[u8]) -> Option<bool> {
         (_, Some(rest)) if ends(rest) => Some(false),
         _ => None,
     }
+}
+
+/// The timestamp of a greeting (RFC 1939 §7). It must look like a Message-ID: whoever may choose
+/// any octets for it learns the password by and by (CVE-2007-1558).
+fn timestamp(greeting: &[u8]) -> Option<&[u8]> {
+    let start = memchr::memchr(b'<', greeting)?;
+    let end = start + memchr::memchr(b'>', &greeting[start..])?;
+    let inside = &greeting[start + 1..end];
+    let plain = inside.iter().all(|b| b.is_ascii_graphic() && *b != b'<');
+    let one_at = inside.iter().filter(|b| **b == b'@').count() == 1;
+    (plain && one_at && inside.len() < 256).then_some(&greeting[start..=end])
 }
 
 fn refused(what: &'static str, reply: &Reply) -> ProtocolError {

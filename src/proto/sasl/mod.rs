@@ -13,7 +13,7 @@ mod verifier;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, KeyInit, Mac};
-use md5::Md5;
+use md5::{Digest as _, Md5};
 use scram::{Hash, Scram};
 use std::fmt;
 
@@ -272,6 +272,12 @@ fn cram(user: &str, password: &Secret, challenge: &[u8]) -> Vec<u8> {
     format!("{user} {hex}").into_bytes()
 }
 
+/// What APOP proves that the password is known with (RFC 1939 §7): 32 hexadecimal digits.
+pub fn apop(timestamp: &[u8], password: &Secret) -> String {
+    let digest = Md5::new().chain_update(timestamp).chain_update(&password.0).finalize();
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 /// A keyed digest of the parts in a row.
 fn hmac<M: Mac + KeyInit>(key: &[u8], parts: &[&[u8]]) -> Vec<u8> {
     // Any length is a key (RFC 2104 §2).
@@ -340,6 +346,13 @@ mod tests {
         assert_eq!(text(&answer), "tim b913a602c7eda7a495b4e6e7334d3890");
         assert_eq!(encode(&answer), "dGltIGI5MTNhNjAyYzdlZGE3YTQ5NWI0ZTZlNzMzNGQzODkw");
         assert!(cram.answer(b"").is_err());
+    }
+
+    /// The example of RFC 1939 §7.
+    #[test]
+    fn apop_is_as_the_rfc_has_it() {
+        let digest = apop(b"<1896.697170952@dbc.mtview.ca.us>", &Secret::new("tanstaaf"));
+        assert_eq!(digest, "c4c9334bac560ecc979e58001b3e22fb");
     }
 
     /// The example of RFC 7628 §4.1, and the refusal of §4.3.

@@ -1,36 +1,38 @@
 //! A helped mail session: the machine keeps the order of things, the person does the talking.
 
-use super::secure::{ReadyTls, show_info};
+mod helped;
+pub mod trip;
+
+use super::secure::ReadyTls;
 use super::send::{Letter, Written};
 use super::talk::{self, Scene, Session as Conduct};
 use super::tlsinfo::Format;
-use crate::engine::dialogue::{Dialogue, Outcome};
+use crate::engine::Trouble;
+use crate::engine::dialogue::Dialogue;
 use crate::engine::manners::{Manners, Receive};
 use crate::engine::tap::Tap;
-use crate::engine::{Conversation, Status, Trouble};
 use crate::error::{Error, Exit, words};
 use crate::net::buf::Buf;
 use crate::net::date::asctime;
 use crate::net::endpoint::{Endpoint, Io};
 use crate::proto::content::Style;
 use crate::proto::sasl::{self, Credentials, Mechanism, Secret};
-use crate::proto::session::{self, Answer, Event, Pace, Session, Worst};
+use crate::proto::session::{self, Pace, Session, Worst};
 use crate::proto::smtp::send::{Order, Reports, Sender, Stage};
 use crate::proto::smtp::stuff::Stuffer;
 use crate::proto::{ProtocolError, imap, pop3, smtp, starttls};
-use crate::report::Report;
+use crate::sys::fd::Shared;
 use crate::sys::terminal::ask_secret;
-use crate::term::explain::{self, After, store};
 use crate::term::safe::quote;
+use helped::Helped;
+use std::fs::File;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 /// How long a server may be silent where nobody looks: it may take this long to think about a
 /// message (RFC 5321 §4.5.3.2.6).
 const SILENCE: Duration = Duration::from_secs(600);
-
-/// Replies that nobody had asked for, before it is a flood.
-const MOST_UNASKED: usize = 20;
 
 /// What is spoken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -94,8 +96,22 @@ pub struct Config {
     pub reading: Option<Reading>,
     /// What `reading` is to store.
     pub append: Option<PathBuf>,
+    /// What is read goes there, not to standard output.
+    pub capture: Option<Capture>,
     /// No helped session: upgrade, then carry bytes (`--starttls=smtp` without `--smtp`).
     pub upgrade_only: bool,
+}
+
+/// A file that takes the place of standard output.
+#[derive(Debug, Clone)]
+pub struct Capture(pub Arc<File>);
+
+impl Capture {
+    fn endpoint(&self) -> Result<Endpoint, Error> {
+        let shared = self.0.try_clone().and_then(|file| Shared::new(file.into()));
+        let tx = shared.map_err(|e| Error::machine(format!("cannot keep it: {}", words(&e))))?;
+        Ok(Endpoint::new(Io::Pair { rx: None, tx: Some(tx) }))
+    }
 }
 
 /// What is read of a mailbox.
@@ -127,6 +143,18 @@ impl Config {
     pub fn is_replayable(&self) -> bool {
         let written = self.sending.as_ref().and_then(|sending| sending.written.as_ref());
         self.sending.is_some() && written.is_none_or(|written| !written.goes_on)
+    }
+
+    /// Remembers what is sent, to know it again; all of it is read for that.
+    ///
+    /// # Errors
+    /// Standard input cannot be read, or has more than 50 MiB.
+    pub(super) fn parcel(&mut self) -> Result<Option<trip::Parcel>, Error> {
+        let Some(sending) = &mut self.sending else { return Ok(None) };
+        let host = sending.letter.host.clone();
+        let Some(written) = &mut sending.written else { return Ok(None) };
+        written.complete()?;
+        Ok(Some(trip::Parcel::of(written, &host, trip::now())))
     }
 
     /// Asks for what only the person knows and writes what is to be sent, before anybody is called.
@@ -294,7 +322,10 @@ fn read(
     };
     // Standard input is nobody's, and its end means nothing.
     let manners = Manners { send: false, ..scene.session.manners.clone() };
-    let local = talk::stdio(&manners)?;
+    let local = match &config.capture {
+        Some(capture) => capture.endpoint()?,
+        None => talk::stdio(&manners)?,
+    };
     let session = Conduct { manners, ..scene.session.clone() };
     let scene = Scene { session: &session, ..scene };
     let (info, early) = (None, Some(early));
@@ -354,7 +385,7 @@ fn hold(
     let helped = Helped::new(link, config.protocol, peer.name, report, |server| {
         Dialogue::new(local, server, machine, manners, tap).veiled(veil)
     });
-    let mut talk = Helped { explain: config.explain, typed, ..helped };
+    let mut talk = helped.for_a_person(config.explain, typed);
     let result = crate::engine::run(reactor, &mut talk, None);
     let totals = talk.dialogue.totals();
     let worst = talk.dialogue.machine().worst();
@@ -421,244 +452,5 @@ fn upgrade(
         Ok(()) if talk.probe => talk::finish(scene.reactor, None, Ok(()), endpoint, peer),
         Ok(()) => talk::run(scene, endpoint, Some(early), tap),
         Err(trouble) => talk::explain(trouble, peer),
-    }
-}
-
-/// The dialogue, and what is said about it.
-struct Helped<'a> {
-    dialogue: Dialogue<Box<dyn Session>>,
-    protocol: Protocol,
-    tls: Option<ReadyTls>,
-    handshaking: bool,
-    upgraded: bool,
-    /// Replies that nobody had asked for.
-    unasked: usize,
-    until: Instant,
-    patience: Duration,
-    info: Option<Format>,
-    probe: bool,
-    name: &'a str,
-    explain: bool,
-    typed: bool,
-    report: &'a Report,
-}
-
-impl<'a> Helped<'a> {
-    /// Nobody types, and nothing is explained.
-    fn new(
-        link: Link,
-        protocol: Protocol,
-        name: &'a str,
-        report: &'a Report,
-        dialogue: impl FnOnce(Endpoint) -> Dialogue<Box<dyn Session>>,
-    ) -> Self {
-        let dialogue = dialogue(link.endpoint);
-        Self {
-            dialogue: match link.early {
-                Some(early) => dialogue.starting_with(early),
-                None => dialogue,
-            },
-            protocol,
-            tls: link.tls,
-            handshaking: false,
-            upgraded: false,
-            unasked: 0,
-            until: link.until,
-            patience: link.patience,
-            info: link.info,
-            probe: link.probe,
-            name,
-            explain: false,
-            typed: false,
-            report,
-        }
-    }
-
-    fn tell(&mut self, event: Event) {
-        match event {
-            Event::Said(line) => self.report.story(format_args!("C: {}", quoted(line.as_bytes()))),
-            Event::Reply { ours, answer } => {
-                if ours {
-                    // The person did not ask for it, but may want to know.
-                    for line in answer.lines() {
-                        self.report.story(format_args!("S: {}", quoted(&line)));
-                    }
-                }
-                if self.explain
-                    && !ours
-                    && let Some(words) = explained(&answer)
-                {
-                    self.report.aside(format_args!("{words}"));
-                }
-            }
-            Event::Unasked(line) => self.report.warning(format_args!(
-                "{} sent a reply that nobody had asked for: {}",
-                self.name,
-                quoted(&line)
-            )),
-            Event::NotFor(address, line) => self.report.answer(format_args!(
-                "ncat: {} refused the recipient {}: {}",
-                self.name,
-                quoted(address.as_bytes()),
-                quoted(&line)
-            )),
-            Event::No(what, line) => self.report.answer(format_args!(
-                "ncat: {} refused {}: {}",
-                self.name,
-                quoted(what.as_bytes()),
-                quoted(&line)
-            )),
-            Event::InDoubt(address) => self.report.answer(format_args!(
-                "ncat: {} has not said whether it took the message for {}",
-                self.name,
-                quoted(address.as_bytes())
-            )),
-            Event::Taken(reply) => self.report.story(format_args!(
-                "{} has taken the message: {} {}",
-                self.name,
-                reply.code,
-                quoted(reply.last())
-            )),
-            Event::Remark(text) => self.report.warning(format_args!("{text}")),
-            Event::LoginNote(text) => {
-                self.report.answer(format_args!(
-                    "{} says of the login: {}",
-                    self.name,
-                    quoted(&text)
-                ));
-            }
-            Event::Ready if self.upgraded => {
-                self.upgraded = false;
-                let again = match self.protocol {
-                    Protocol::Smtp | Protocol::Upgrade(_) => "EHLO",
-                    Protocol::Pop3 => "CAPA",
-                    Protocol::Imap => "CAPABILITY",
-                };
-                if self.typed || self.explain {
-                    self.report.aside(format_args!(
-                        "the server has forgotten what came before TLS: say {again} again"
-                    ));
-                }
-            }
-            Event::Ready => {}
-        }
-    }
-
-    /// The handshake is over.
-    fn upgraded(&mut self) {
-        self.handshaking = false;
-        self.upgraded = true;
-        let Some(tls) = &self.tls else { return };
-        tls.announce(self.dialogue.peer(), self.report);
-        if let Some(format) = self.info {
-            show_info(&tls.describe(self.dialogue.peer(), format), self.probe, self.report);
-        }
-        if !self.report.is_telling() && (self.typed || self.explain) {
-            self.report.aside(format_args!("{}", tls.summary(self.dialogue.peer())));
-        }
-    }
-
-    fn start_tls(&mut self, now: Instant) -> Result<(), Trouble> {
-        let Some(tls) = &self.tls else { return Ok(()) };
-        tls.start(self.dialogue.peer(), now)
-            .map_err(|e| Trouble::Peer(std::io::Error::other(e)))?;
-        self.handshaking = true;
-        Ok(())
-    }
-
-    fn is_timed(&self) -> bool {
-        self.handshaking || self.dialogue.machine().is_setting_up()
-    }
-}
-
-impl Conversation for Helped<'_> {
-    fn endpoint(&mut self, side: usize) -> Option<&mut Endpoint> {
-        self.dialogue.side(side)
-    }
-
-    fn drive(&mut self, now: Instant) -> Result<Status, Trouble> {
-        loop {
-            let outcome = self.dialogue.next(now)?;
-            if self.handshaking && !self.dialogue.peer().is_handshaking() {
-                self.upgraded();
-            }
-            match outcome {
-                Outcome::Event(event) => {
-                    if let Event::Unasked(line) = &event {
-                        self.unasked += 1;
-                        if self.unasked > MOST_UNASKED {
-                            return Err(Trouble::Protocol(ProtocolError::Malformed {
-                                expected: "as many replies as commands",
-                                got: line.clone(),
-                            }));
-                        }
-                    }
-                    self.tell(event);
-                }
-                Outcome::StartTls => {
-                    // A typed STARTTLS gets its time from here on.
-                    self.until = self.until.max(now + self.patience);
-                    self.start_tls(now)?;
-                }
-                Outcome::Done => return Ok(Status::Finished),
-                Outcome::Runnable => return Ok(Status::Runnable),
-                Outcome::Waiting if self.is_timed() && self.until <= now => {
-                    let step = match self.handshaking {
-                        true => "the TLS handshake",
-                        false => "the start of the session",
-                    };
-                    return Err(Trouble::Late(step, self.patience));
-                }
-                Outcome::Waiting => return Ok(Status::Waiting),
-            }
-        }
-    }
-
-    fn deadline(&self) -> Option<Instant> {
-        let until = self.is_timed().then_some(self.until);
-        self.dialogue.deadline().into_iter().chain(until).min()
-    }
-}
-
-fn quoted(bytes: &[u8]) -> String {
-    quote(bytes, 200)
-}
-
-fn explained(answer: &Answer) -> Option<String> {
-    match answer {
-        Answer::Smtp(verb, reply) => {
-            let text = String::from_utf8_lossy(reply.last());
-            explain::smtp(after(*verb), reply.code, explain::enhanced(&text), &text)
-        }
-        Answer::Pop3(verb, reply) => {
-            let command = format!("{verb:?}").to_ascii_uppercase();
-            store::pop3(&command, reply.ok, reply.code().as_deref())
-        }
-        Answer::Imap(verb, reply) => {
-            let command = format!("{verb:?}").to_ascii_uppercase();
-            let status = format!("{:?}", reply.status).to_ascii_uppercase();
-            store::imap(&command, &status, reply.code_name().as_deref())
-        }
-    }
-}
-
-fn after(verb: smtp::Verb) -> After {
-    use smtp::Verb;
-    match verb {
-        Verb::Greeting => After::Greeting,
-        Verb::Hello => After::Hello,
-        Verb::StartTls => After::StartTls,
-        Verb::Auth => After::Auth,
-        Verb::Mail => After::Mail,
-        Verb::Rcpt => After::Rcpt,
-        Verb::Data => After::Data,
-        Verb::EndOfData => After::EndOfData,
-        Verb::Bdat(_) => After::Bdat,
-        Verb::Rset => After::Rset,
-        Verb::Noop => After::Noop,
-        Verb::Vrfy => After::Vrfy,
-        Verb::Help => After::Help,
-        Verb::Quit => After::Quit,
-        Verb::Other => After::Other,
     }
 }
