@@ -7,6 +7,7 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::time::Duration;
 use tool::dnsmasq::Dnsmasq;
+use tool::nsd::Nsd;
 use tool::{DEADLINE, Output, have, now, run, run_other};
 
 /// A server with all of the records.
@@ -55,6 +56,10 @@ const RECORDS: &[&str] = &[
     "--txt-record=void.test,v=spf1 a:n1.test a:n2.test a:n3.test +all",
     "--txt-record=twice.test,v=spf1 +all",
     "--txt-record=twice.test,v=spf1 -all",
+    "--txt-record=no.test,v=spf1 -all exp=why.no.test",
+    "--txt-record=why.no.test,%{i} may not send for %{d}",
+    "--txt-record=_dmarc.above.test,v=DMARC1; p=none; sp=reject",
+    "--host-record=deep.down.above.test,192.0.2.12",
     "--txt-record=down.test,v=spf1 include:elsewhere.example -all",
     "--txt-record=many.test,v=spf1 a:mail.test a:mail.test a:mail.test a:mail.test \
          a:mail.test a:mail.test",
@@ -79,9 +84,13 @@ fn a_summary_has_what_concerns_mail() {
          MX       300 last.test\n\
          SPF      v=spf1 ip4:192.0.2.0/28 include:inner.test -all\n\
          DMARC    v=DMARC1; p=reject\n\
+         \x20        mail that fails SPF and DKIM is refused; nobody wants reports\n\
          MTA-STS  v=STSv1; id=7\n\
+         \x20        the policy is at https://mta-sts.mail.test/.well-known/mta-sts.txt\n\
          TLSRPT   v=TLSRPTv1; rua=mailto:a@mail.test\n\
+         \x20        reports about TLS go to mailto:a@mail.test\n\
          TLSA     _25._tcp.first.test 3 1 1 abcdef\n\
+         \x20        not valid, so it is ignored: it has 3 octets, and a hash of its kind has 32\n\
          TXT      a word of ours\n",
     );
     assert_eq!(output.stderr, "");
@@ -241,7 +250,7 @@ fn spf_names_the_mechanism_that_decided() {
         "{\"name\":\"mail.test\",\"ip\":\"2001:db8::10\",\"result\":\"pass\",\
          \"mechanism\":\"a:mail.test\",\"path\":[\
          {\"domain\":\"mail.test\",\"term\":\"include:inner.test\"},\
-         {\"domain\":\"inner.test\",\"term\":\"a:mail.test\"}],\"why\":null}\n",
+         {\"domain\":\"inner.test\",\"term\":\"a:mail.test\"}],\"why\":null,\"explanation\":null}\n",
     );
     ask(&server.place(), "twice.test")
         .expect_code(0)
@@ -578,4 +587,69 @@ fn the_time_is_for_all_questions_together() {
         .expect_stdout("A        192.0.2.1\n")
         .expect_stderr("no time is left");
     assert!(start.elapsed() < Duration::from_secs(20));
+}
+
+#[test]
+fn who_refuses_has_his_say_and_who_stands_above_too() {
+    let Some(server) = server() else { return };
+    let text = ask(&server.place(), "no.test --spf 192.0.2.1").expect_code(0).text();
+    assert_eq!(text, "fail: -all of no.test\n      192.0.2.1 may not send for no.test\n");
+    let text = ask(&server.place(), "deep.down.above.test").expect_code(0).text();
+    let policy = "DMARC    _dmarc.above.test v=DMARC1; p=none; sp=reject\n         mail that fails \
+                  SPF and DKIM is refused; nobody wants reports\n";
+    assert!(text.contains(policy), "{text}");
+    let json = ask(&server.place(), "--json mail.test").expect_code(0).text();
+    for part in [
+        "\"dmarc_tags\":[{\"domain\":\"_dmarc.mail.test\",\"tags\":{\"v\":\"DMARC1\",\"p\":\"reject\"},\"problem\":null}]",
+        "\"mta_sts_tags\":[{\"domain\":\"_mta-sts.mail.test\",\"tags\":{\"v\":\"STSv1\",\"id\":\"7\"}",
+        "\"problem\":\"it has 3 octets, and a hash of its kind has 32\"",
+    ] {
+        assert!(json.contains(part), "{part} is not in {json}");
+    }
+}
+
+/// A zone as a server for the world would have it.
+const ZONE: &str = "$ORIGIN m.example.\n$TTL 60\n\
+    @ SOA ns hostmaster 1 60 60 60 60\n@ NS ns\nns A 127.0.0.1\n\
+    @ MX 20 second\n@ MX 10 first\n@ A 192.0.2.1\n@ TXT \"v=spf1 mx -all\"\n\
+    first A 192.0.2.10\nfirst AAAA 2001:db8::10\nsecond CNAME third\nthird CNAME first\n\
+    _25._tcp.first TLSA 3 1 1 0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef\n\
+    _dmarc TXT \"v=DMARC1; p=quarantine; rua=mailto:d@m.example\"\n\
+    null MX 0 .\nloop TXT \"v=spf1 include:loop.m.example -all\"\n";
+
+#[test]
+fn another_server_is_understood_as_well() {
+    let strings: Vec<_> = long().iter().map(|text| format!("\"{text}\"")).collect();
+    let zone = format!("{ZONE}long TXT {}\n", strings.join(" "));
+    let Some(nsd) = Nsd::start("m.example", &zone) else { return };
+    let output = ask(&nsd.place(), "m.example").expect_code(0).expect_stdout(
+        "A        192.0.2.1\nNS       ns.m.example\nMX       10 first.m.example\nMX       20 second.m.example\n\
+         SPF      v=spf1 mx -all\n\
+         DMARC    v=DMARC1; p=quarantine; rua=mailto:d@m.example\n         \
+         mail that fails SPF and DKIM goes to the junk; reports go to mailto:d@m.example\n\
+         TLSA     _25._tcp.first.m.example 3 1 1 \
+         0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef\n         \
+         the server's own key, by its SHA-256\n",
+    );
+    assert_eq!(output.stderr, "");
+    ask(&nsd.place(), "m.example --spf 192.0.2.10")
+        .expect_code(0)
+        .expect_stdout("pass: mx of m.example\n");
+    ask(&nsd.place(), "loop.m.example --spf 192.0.2.1")
+        .expect_stdout("permerror: it takes more than 10 look-ups\n");
+    ask(&nsd.place(), "second.m.example A").expect_code(0).expect_stdout("A        192.0.2.10\n");
+    ask(&nsd.place(), "nothing.m.example A").expect_code(3);
+    let text = ask(&nsd.place(), "long.m.example TXT").expect_code(0).text();
+    assert_eq!(text, format!("TXT      {}\n", long().concat()));
+    ask(&nsd.place(), "null.m.example MX")
+        .expect_code(0)
+        .expect_stdout("MX       none: null.m.example takes no mail (null MX)\n");
+    if have("dig") {
+        let port = nsd.port.to_string();
+        let args = ["@127.0.0.1", "-p", &port, "+short", "m.example", "MX"];
+        let dig = run_other("dig", &args, "").expect_code(0).text();
+        let mut lines: Vec<_> = dig.lines().map(|line| line.trim_end_matches('.')).collect();
+        lines.sort_unstable();
+        assert_eq!(lines, ["10 first.m.example", "20 second.m.example"]);
+    }
 }

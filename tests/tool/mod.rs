@@ -4,6 +4,7 @@
 
 pub mod dnsmasq;
 pub mod dovecot;
+pub mod nsd;
 pub mod postfix;
 
 use std::io::{Read, Write};

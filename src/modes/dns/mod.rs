@@ -19,6 +19,9 @@ use std::time::Duration;
 /// What an evaluation of SPF may take without `-w` (RFC 7208 §4.6.4: at least 20 s).
 const SPF_PATIENCE: Duration = Duration::from_secs(20);
 
+/// Names above one that are asked for their DMARC record.
+const MOST_ABOVE: usize = 8;
+
 /// What is asked of whom.
 #[derive(Debug)]
 pub struct Config {
@@ -124,7 +127,18 @@ impl Inquiry<'_> {
             let mut records = self.ask(false, &name, Type::Txt)?.records;
             // A wildcard may have brought anything else.
             records.retain(is_text(|text| text.starts_with(version.as_bytes())));
+            if records.len() > 1 {
+                let many = records.len();
+                self.report.warning(format_args!(
+                    "{name} has {many} {label} records: receivers ignore all of them"
+                ));
+            }
+            let is_missing = records.is_empty() && key == "dmarc";
             sections.push(Section::text(label, key, &name, records));
+            if is_missing && let Some(above) = self.dmarc_above()? {
+                sections.pop();
+                sections.push(above);
+            }
         }
         let mx = sections.iter().find(|section| section.kind == Type::Mx);
         let first = mx.and_then(|section| section.data.first());
@@ -137,6 +151,23 @@ impl Inquiry<'_> {
         }
         sections.push(Section::text("TXT", "txt", &name, others));
         Ok(sections)
+    }
+
+    /// The DMARC record of the nearest name above that has one: it counts for those below (the
+    /// tree walk of DMARCbis, which needs no list of public suffixes).
+    fn dmarc_above(&mut self) -> Result<Option<Section>, Error> {
+        let mut above = self.config.name.above();
+        for _ in 0..MOST_ABOVE {
+            let Some(domain) = above else { return Ok(None) };
+            let Some(name) = domain.below("_dmarc") else { return Ok(None) };
+            let mut records = self.ask(false, &name, Type::Txt)?.records;
+            records.retain(is_text(|text| text.starts_with(b"v=DMARC1")));
+            if !records.is_empty() {
+                return Ok(Some(Section::text("DMARC", "dmarc", &name, records).inherited()));
+            }
+            above = domain.above();
+        }
+        Ok(None)
     }
 
     /// What the name's own answers say of it.
@@ -173,7 +204,9 @@ impl Inquiry<'_> {
         if config.json {
             print(&show::json(&config.typed, self.missing.is_none(), sections))?;
         } else {
-            print(&show::text(&config.typed, sections))?;
+            // Whoever asks for types wants the records.
+            let explains = config.want == Want::Summary;
+            print(&show::text(&config.typed, sections, explains))?;
         }
         let typed = shown(&config.typed);
         let absent = |what: String| Err(Error::refused(Exit::ABSENT, what));

@@ -1,6 +1,7 @@
 //! What the DNS said, for people and for programs.
 
 use crate::modes::json::{list, string};
+use crate::proto::dns::policy::{self, Dmarc, Tags};
 use crate::proto::dns::spf::{At, Verdict};
 use crate::proto::dns::{Data, Name, Type};
 use crate::term::safe::quote;
@@ -16,6 +17,8 @@ pub(super) struct Section {
     key: &'static str,
     owner: Name,
     pub(super) data: Vec<Data>,
+    /// It stands above the name that was asked about.
+    inherited: bool,
 }
 
 impl Section {
@@ -47,7 +50,12 @@ impl Section {
             | Type::Tlsa
             | Type::Txt => data.sort_by_cached_key(|data| (rank(data), value(data))),
         }
-        Self { kind, label: kind.name(), key, owner: owner.clone(), data }
+        Self { kind, label: kind.name(), key, owner: owner.clone(), data, inherited: false }
+    }
+
+    /// The same, for a name above the one that was asked about.
+    pub(super) fn inherited(self) -> Self {
+        Self { inherited: true, ..self }
     }
 
     /// TXT records of a purpose.
@@ -80,8 +88,8 @@ fn rank(data: &Data) -> (u16, u16) {
     }
 }
 
-/// Line by line: what it is, and what it says.
-pub(super) fn text(typed: &str, sections: &[Section]) -> String {
+/// Line by line: what it is, and what it says; where it `explains`, what it means behind that.
+pub(super) fn text(typed: &str, sections: &[Section], explains: bool) -> String {
     let mut out = String::new();
     let mut line = |label: &str, text: &str| {
         // Writing to a String cannot fail.
@@ -98,6 +106,10 @@ pub(super) fn text(typed: &str, sections: &[Section]) -> String {
                 Data::Tlsa { .. } => {
                     line(section.label, &format!("{} {}", section.owner, value(data)));
                 }
+                // As is a policy of somebody above it.
+                Data::Txt(_) if section.inherited => {
+                    line(section.label, &format!("{} {}", section.owner, value(data)));
+                }
                 Data::A(_)
                 | Data::Aaaa(_)
                 | Data::Name(_)
@@ -106,9 +118,56 @@ pub(super) fn text(typed: &str, sections: &[Section]) -> String {
                 | Data::Srv { .. }
                 | Data::Txt(_) => line(section.label, &value(data)),
             }
+            if explains && let Some(words) = meaning(section, data, typed) {
+                line("", &words);
+            }
         }
     }
     out
+}
+
+/// What a record means, where that is not to be seen at once.
+fn meaning(section: &Section, data: &Data, typed: &str) -> Option<String> {
+    let text = data.text().unwrap_or_default();
+    let words = match (section.key, data) {
+        ("dmarc", _) => Dmarc::parse(text).map(|dmarc| dmarc.words(section.inherited)),
+        ("mta_sts", _) => policy::mta_sts(text)
+            .map(|_| format!("the policy is at https://mta-sts.{typed}/.well-known/mta-sts.txt")),
+        ("tlsrpt", _) => {
+            policy::tlsrpt(text).map(|to| format!("reports about TLS go to {}", to.join(", ")))
+        }
+        (_, Data::Tlsa { numbers, data }) => policy::tlsa(*numbers, data.len()),
+        _ => return None,
+    };
+    Some(words.unwrap_or_else(|why| format!("not valid, so it is ignored: {why}")))
+}
+
+/// The same for programs: what stands in the record, or what is wrong with it.
+fn decoded(section: &Section) -> Option<String> {
+    let key = match section.key {
+        "dmarc" => "dmarc_tags",
+        "mta_sts" => "mta_sts_tags",
+        "tlsrpt" => "tlsrpt_tags",
+        _ => return None,
+    };
+    let records = section.data.iter().filter_map(Data::text).map(|text| {
+        let problem = match section.key {
+            "dmarc" => Dmarc::parse(text).err(),
+            "mta_sts" => policy::mta_sts(text).err(),
+            _ => policy::tlsrpt(text).err(),
+        };
+        let tags = Tags::parse(text).ok();
+        let tags = tags.iter().flat_map(|tags| tags.all().iter());
+        let tags = tags.map(|(name, value)| format!("{}:{}", string(name), string(value)));
+        let problem = problem.map_or_else(|| "null".to_owned(), |problem| string(&problem));
+        let tags: Vec<_> = tags.collect();
+        format!(
+            "{{\"domain\":{},\"tags\":{{{}}},\"problem\":{problem}}}",
+            string(&section.owner.to_string()),
+            tags.join(",")
+        )
+    });
+    Some(format!(",\"{key}\":{}", list(records)))
 }
 
 /// A record as it is usually written.
@@ -142,6 +201,7 @@ pub(super) fn json(typed: &str, exists: bool, sections: &[Section]) -> String {
         let values = section.data.iter().filter(|_| !null);
         let values = list(values.map(|data| json_value(data, &section.owner)));
         let _ = write!(out, ",\"{key}\":{values}");
+        out += &decoded(section).unwrap_or_default();
     }
     out + "}\n"
 }
@@ -166,12 +226,16 @@ fn json_value(data: &Data, owner: &Name) -> String {
             "{{\"priority\":{priority},\"weight\":{weight},\"port\":{port},\"host\":{}}}",
             name(host)
         ),
-        Data::Tlsa { numbers: [usage, selector, matching], data } => format!(
-            "{{\"name\":{},\"usage\":{usage},\"selector\":{selector},\"matching\":{matching},\
-             \"data\":{}}}",
-            name(owner),
-            string(&hex(data))
-        ),
+        Data::Tlsa { numbers: [usage, selector, matching], data } => {
+            let problem = policy::tlsa([*usage, *selector, *matching], data.len()).err();
+            format!(
+                "{{\"name\":{},\"usage\":{usage},\"selector\":{selector},\
+                 \"matching\":{matching},\"data\":{},\"problem\":{}}}",
+                name(owner),
+                string(&hex(data)),
+                problem.map_or_else(|| "null".to_owned(), |problem| string(&problem))
+            )
+        }
         Data::Txt(text) => string(&String::from_utf8_lossy(text)),
     }
 }
@@ -185,7 +249,8 @@ pub(super) fn verdict_text(verdict: &Verdict) -> String {
             format!("{term} of {domain}{}", way.collect::<String>())
         }
     };
-    format!("{}: {}\n", verdict.outcome, safe(&why))
+    let explanation = verdict.explanation.as_ref().map(|text| format!("      {}\n", safe(text)));
+    format!("{}: {}\n{}", verdict.outcome, safe(&why), explanation.unwrap_or_default())
 }
 
 /// The same for programs.
@@ -196,13 +261,15 @@ pub(super) fn verdict_json(typed: &str, ip: IpAddr, verdict: &Verdict) -> String
         format!("{{\"domain\":{},\"term\":{}}}", string(domain), string(term))
     });
     format!(
-        "{{\"name\":{},\"ip\":{},\"result\":{},\"mechanism\":{},\"path\":{},\"why\":{}}}\n",
+        "{{\"name\":{},\"ip\":{},\"result\":{},\"mechanism\":{},\"path\":{},\"why\":{},\
+         \"explanation\":{}}}\n",
         string(typed),
         string(&ip.to_string()),
         string(&verdict.outcome.to_string()),
         or_null(decided.map(|at| at.term.as_str())),
         list(path),
-        or_null(verdict.why.as_deref())
+        or_null(verdict.why.as_deref()),
+        or_null(verdict.explanation.as_deref())
     )
 }
 

@@ -108,9 +108,9 @@ impl<'a> Mock<'a> {
     /// Why nothing more can be kept, once: everybody may as well go.
     pub(super) fn broken(&self) -> Option<Result<Exit, Error>> {
         let e = self.keeper.lock().unwrap_or_else(PoisonError::into_inner).broken()?;
-        Some(match e.kind() {
-            io::ErrorKind::BrokenPipe => Ok(Exit::DONE),
-            _ => Err(Error::machine(format!("cannot write standard output: {}", words(&e)))),
+        Some(match e.kind() == io::ErrorKind::BrokenPipe {
+            true => Ok(Exit::DONE),
+            false => Err(Error::machine(format!("cannot write standard output: {}", words(&e)))),
         })
     }
 

@@ -6,6 +6,7 @@
 //!
 //! Sections behind the answers are not read: what nobody asked for is not believed either.
 
+pub mod policy;
 pub mod spf;
 mod wire;
 
@@ -46,6 +47,13 @@ impl Name {
     /// `None` where that is too long for a name.
     pub fn below(&self, labels: &str) -> Option<Self> {
         Self::new(&format!("{labels}.{self}"))
+    }
+
+    /// The name above it, if that has two labels or more.
+    pub fn above(&self) -> Option<Self> {
+        let text = self.to_string();
+        let (_, above) = text.split_once('.')?;
+        Self::new(above).filter(Name::has_dot)
     }
 
     /// Is it the root, which stands for "no host" in a null MX (RFC 7505)?

@@ -17,6 +17,22 @@ impl Run<'_> {
     /// # Errors
     /// The address's own name is not known yet.
     pub(super) fn expand(&mut self, spec: &Spec, domain: &str) -> Result<String, Stop> {
+        let text = self.expand_text(spec, domain)?;
+        let mut rest = text.strip_suffix('.').unwrap_or(&text);
+        // One that is too long loses labels on its left (§7.3).
+        while rest.len() > LONGEST
+            && let Some((_, shorter)) = rest.split_once('.')
+        {
+            rest = shorter;
+        }
+        Ok(rest.to_owned())
+    }
+
+    /// A text with its macros replaced.
+    ///
+    /// # Errors
+    /// The address's own name is not known yet.
+    pub(super) fn expand_text(&mut self, spec: &Spec, domain: &str) -> Result<String, Stop> {
         let mut text = String::new();
         for piece in spec {
             match piece {
@@ -33,14 +49,7 @@ impl Run<'_> {
                 }
             }
         }
-        let mut rest = text.strip_suffix('.').unwrap_or(&text);
-        // One that is too long loses labels on its left (§7.3).
-        while rest.len() > LONGEST
-            && let Some((_, shorter)) = rest.split_once('.')
-        {
-            rest = shorter;
-        }
-        Ok(rest.to_owned())
+        Ok(text)
     }
 
     fn value(&mut self, letter: Letter, domain: &str) -> Result<String, Stop> {
@@ -54,6 +63,10 @@ impl Run<'_> {
             Letter::Family if self.check.ip.is_ipv4() => "in-addr".to_owned(),
             Letter::Family => "ip6".to_owned(),
             Letter::ValidName => self.valid_name(domain)?,
+            Letter::ReadableIp => self.check.ip.to_string(),
+            // Nobody receives anything here, and there is no clock: as §7.3 has it.
+            Letter::Receiver => "unknown".to_owned(),
+            Letter::Time => "0".to_owned(),
         })
     }
 

@@ -1,7 +1,6 @@
 //! SPF: may this address send mail for that domain (RFC 7208)?
 //!
-//! In scope: check_host() with all mechanisms, `redirect`, macros, and the limits of §4.6.4. Out
-//! of scope: `exp` (the text that goes with a refusal), of which only the number is checked.
+//! In scope: check_host() with all mechanisms, `redirect`, `exp`, macros, and the limits of §4.6.4.
 //!
 //! A [`Check`] asks no one: it says which question it needs answered next. The evaluation is a
 //! function of the answers so far and begins anew with each, until none is missing. That costs
@@ -75,6 +74,9 @@ pub struct Verdict {
     pub path: Vec<At>,
     /// What there is to say where no mechanism decided.
     pub why: Option<String>,
+    /// What the domain has to say to those whom it refuses (`exp`): the peer's words, to be
+    /// escaped.
+    pub explanation: Option<String>,
 }
 
 /// The answer to a question, as far as SPF cares.
@@ -113,7 +115,8 @@ impl Check {
     /// What is missing, or the result.
     pub fn next(&self) -> Next {
         let mut run = Run { check: self, lookups: 0, void: 0 };
-        let done = |outcome, path, why| Next::Done(Verdict { outcome, path, why });
+        let done =
+            |outcome, path, why| Next::Done(Verdict { outcome, path, why, explanation: None });
         match run.host(&self.domain) {
             Ok(Ruling::NoRecord) => {
                 let why = format!("{} has no SPF record", self.domain);
@@ -123,7 +126,9 @@ impl Check {
                 let why = format!("no mechanism of {domain} matches");
                 done(Outcome::Neutral, Vec::new(), Some(why))
             }
-            Ok(Ruling::Match(outcome, path)) => done(outcome, path, None),
+            Ok(Ruling::Match(outcome, path, explanation)) => {
+                Next::Done(Verdict { outcome, path, why: None, explanation })
+            }
             Err(Stop::Ask(question)) => Next::Ask(question),
             Err(Stop::Temporary(why)) => done(Outcome::TempError, Vec::new(), Some(why)),
             Err(Stop::Permanent(why)) => done(Outcome::PermError, Vec::new(), Some(why)),
@@ -154,7 +159,8 @@ enum Stop {
 enum Ruling {
     NoRecord,
     NoMatch(String),
-    Match(Outcome, Vec<At>),
+    /// With what is said to those who are refused.
+    Match(Outcome, Vec<At>, Option<String>),
 }
 
 impl Run<'_> {
@@ -180,7 +186,11 @@ impl Run<'_> {
         for directive in &record.directives {
             if let Some(mut path) = self.matches(&directive.mechanism, domain)? {
                 path.insert(0, At { domain: domain.to_owned(), term: directive.text.clone() });
-                return Ok(Ruling::Match(directive.outcome, path));
+                let explanation = match (&record.explanation, directive.outcome) {
+                    (Some(spec), Outcome::Fail) => self.explain(spec, domain)?,
+                    _ => None,
+                };
+                return Ok(Ruling::Match(directive.outcome, path, explanation));
             }
         }
         let Some((target, term)) = record.redirect else {
@@ -192,11 +202,28 @@ impl Run<'_> {
             Ruling::NoRecord => Err(Stop::Permanent(format!(
                 "{domain} redirects to {target}, which has no SPF record"
             ))),
-            Ruling::Match(outcome, mut path) => {
+            // Whose record decides, his words count (§6.2).
+            Ruling::Match(outcome, mut path, explanation) => {
                 path.insert(0, At { domain: domain.to_owned(), term });
-                Ok(Ruling::Match(outcome, path))
+                Ok(Ruling::Match(outcome, path, explanation))
             }
             no @ Ruling::NoMatch(_) => Ok(no),
+        }
+    }
+
+    /// What the domain says to those whom it refuses. Whatever is wrong with it, it is only a text
+    /// (§6.2).
+    fn explain(&mut self, spec: &Spec, domain: &str) -> Result<Option<String>, Stop> {
+        let target = self.expand(spec, domain)?;
+        let Some(name) = Name::new(&target) else { return Ok(None) };
+        let texts = self.look_up(name, Type::Txt)?.unwrap_or_default();
+        let mut texts = texts.iter().filter_map(Data::text);
+        let (Some(text), None) = (texts.next(), texts.next()) else { return Ok(None) };
+        let Some(text) = record::explanation(text) else { return Ok(None) };
+        match self.expand_text(&text, domain) {
+            Ok(text) => Ok(Some(text)),
+            Err(ask @ Stop::Ask(_)) => Err(ask),
+            Err(Stop::Temporary(_) | Stop::Permanent(_)) => Ok(None),
         }
     }
 
@@ -215,7 +242,7 @@ impl Run<'_> {
                 self.count()?;
                 let target = self.expand(target, domain)?;
                 return match self.host(&target)? {
-                    Ruling::Match(Outcome::Pass, path) => Ok(Some(path)),
+                    Ruling::Match(Outcome::Pass, path, _) => Ok(Some(path)),
                     Ruling::Match(..) | Ruling::NoMatch(_) => Ok(None),
                     Ruling::NoRecord => Err(Stop::Permanent(format!(
                         "{domain} includes {target}, which has no SPF record"

@@ -9,6 +9,8 @@ pub(super) struct Record {
     pub(super) directives: Vec<Directive>,
     /// Where to go when none of them matches, and the term that says so.
     pub(super) redirect: Option<(Spec, String)>,
+    /// Where the text is that goes with a refusal.
+    pub(super) explanation: Option<Spec>,
 }
 
 /// A mechanism, and the result if it matches.
@@ -67,6 +69,10 @@ pub(super) enum Letter {
     ValidName,
     Family,
     Helo,
+    /// The address as people read it: in explanations only, as the next two.
+    ReadableIp,
+    Receiver,
+    Time,
 }
 
 impl Record {
@@ -74,8 +80,7 @@ impl Record {
     pub(super) fn parse(text: &[u8]) -> Result<Self, String> {
         let text = std::str::from_utf8(text).ok().filter(|text| text.is_ascii());
         let text = text.ok_or("it is not ASCII")?;
-        let mut record = Record { directives: Vec::new(), redirect: None };
-        let mut explained = false;
+        let mut record = Record { directives: Vec::new(), redirect: None, explanation: None };
         for term in text.split(' ').skip(1).filter(|term| !term.is_empty()) {
             let wrong = || format!("\"{term}\" is no term of SPF");
             let end = term.find([':', '/', '=']).unwrap_or(term.len());
@@ -88,13 +93,10 @@ impl Record {
                         let spec = domain_spec(value).ok_or_else(wrong)?;
                         record.redirect = Some((spec, term.to_owned()));
                     }
-                    "exp" if explained => return Err(twice()),
-                    "exp" => {
-                        domain_spec(value).ok_or_else(wrong)?;
-                        explained = true;
-                    }
+                    "exp" if record.explanation.is_some() => return Err(twice()),
+                    "exp" => record.explanation = Some(domain_spec(value).ok_or_else(wrong)?),
                     // Others are for later versions of SPF, and ignored (§6).
-                    other if is_modifier(other) && pieces(value).is_some() => {}
+                    other if is_modifier(other) && pieces(value, false).is_some() => {}
                     _ => return Err(wrong()),
                 }
                 continue;
@@ -185,7 +187,7 @@ fn is_digits(text: &str) -> bool {
 
 /// A macro-string that ends like a domain (§7.1, domain-end).
 fn domain_spec(text: &str) -> Option<Spec> {
-    let spec = pieces(text)?;
+    let spec = pieces(text, false)?;
     let ends_well = match spec.last()? {
         Piece::Macro { .. } => true,
         Piece::Text(_) => {
@@ -200,15 +202,20 @@ fn domain_spec(text: &str) -> Option<Spec> {
     ends_well.then_some(spec)
 }
 
+/// The text that goes with a refusal (§6.2): words, and more macros than elsewhere.
+pub(super) fn explanation(text: &[u8]) -> Option<Spec> {
+    std::str::from_utf8(text).ok().and_then(|text| pieces(text, true))
+}
+
 /// Text and macros.
-fn pieces(text: &str) -> Option<Spec> {
+fn pieces(text: &str, explains: bool) -> Option<Spec> {
     let mut spec = Spec::new();
     let mut plain = String::new();
     let mut rest = text;
     while let Some(c) = rest.chars().next() {
         rest = &rest[c.len_utf8()..];
         if c != '%' {
-            if !c.is_ascii_graphic() {
+            if !(c.is_ascii_graphic() || explains && c == ' ') {
                 return None;
             }
             plain.push(c);
@@ -226,7 +233,7 @@ fn pieces(text: &str) -> Option<Spec> {
                 if !plain.is_empty() {
                     spec.push(Piece::Text(std::mem::take(&mut plain)));
                 }
-                spec.push(macro_of(body)?);
+                spec.push(macro_of(body, explains)?);
             }
             _ => return None,
         }
@@ -238,7 +245,7 @@ fn pieces(text: &str) -> Option<Spec> {
 }
 
 /// What stands between the braces: a letter, digits, `r`, delimiters.
-fn macro_of(body: &str) -> Option<Piece> {
+fn macro_of(body: &str, explains: bool) -> Option<Piece> {
     let first = body.chars().next()?;
     let letter = match first.to_ascii_lowercase() {
         's' => Letter::Sender,
@@ -249,7 +256,11 @@ fn macro_of(body: &str) -> Option<Piece> {
         'p' => Letter::ValidName,
         'v' => Letter::Family,
         'h' => Letter::Helo,
-        _ => return None, // c, r and t are for explanations only (§7.2)
+        // These are for explanations only (§7.2).
+        'c' if explains => Letter::ReadableIp,
+        'r' if explains => Letter::Receiver,
+        't' if explains => Letter::Time,
+        _ => return None,
     };
     let rest = &body[first.len_utf8()..];
     let end = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());

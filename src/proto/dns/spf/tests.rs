@@ -160,7 +160,7 @@ fn the_first_mechanism_that_matches_decides_and_is_named() {
         at("b.example", "redirect=c.example"),
         at("c.example", "A:d.example/24//64"),
     ];
-    assert_eq!(verdict, Verdict { outcome: Outcome::Pass, path, why: None });
+    assert_eq!(verdict, Verdict { outcome: Outcome::Pass, path, why: None, explanation: None });
     zone.expect("2001:db8:1:0:ffff::1", "c.example", Outcome::Pass);
     zone.expect("2001:db8:1:1::1", "c.example", Outcome::Fail);
     zone.expect("192.0.2.9", "e.example", Outcome::Fail);
@@ -390,4 +390,35 @@ fn any_text_of_a_record_ends_in_a_result() {
             zone.check("192.0.2.1", "a.example");
         }
     }
+}
+
+#[test]
+fn a_refusal_is_explained_in_the_words_of_who_refuses() {
+    let zone = Zone::new(
+        "a.test TXT v=spf1 include:inner.test -all exp=why.%{d}
+         why.a.test TXT %{i} (%{c}) is not allowed to send for %{o}: ask %{r} at %{t}%%
+         inner.test TXT v=spf1 -all exp=inner.why.test
+         inner.why.test TXT not this one
+         b.test TXT v=spf1 redirect=a.test exp=why.b.test
+         why.b.test TXT nor this
+         soft.test TXT v=spf1 ~all exp=why.a.test
+         two.test TXT v=spf1 -all exp=many.test
+         many.test TXT one
+         many.test TXT two
+         bad.test TXT v=spf1 -all exp=odd.test
+         odd.test TXT 100% wrong
+         gone.test TXT v=spf1 -all exp=nowhere.test",
+    );
+    let explained = |domain: &str| zone.check("192.0.2.1", domain).0.explanation;
+    let words =
+        "192.0.2.1 (192.0.2.1) is not allowed to send for a.test: ask unknown at 0%".to_owned();
+    assert_eq!(explained("a.test"), Some(words.clone()));
+    assert_eq!(explained("b.test"), Some(words.replace("for a.test", "for b.test")));
+    for domain in ["soft.test", "two.test", "bad.test", "gone.test"] {
+        assert_eq!(explained(domain), None, "{domain}");
+    }
+    zone.expect("192.0.2.1", "gone.test", Outcome::Fail);
+    // Macros of explanations are none elsewhere.
+    let zone = Zone::new("c.test TXT v=spf1 exists:%{c}.x.test -all");
+    zone.expect("192.0.2.1", "c.test", Outcome::PermError);
 }
