@@ -214,6 +214,11 @@ impl Faults {
         self.strike(now, b"", |when| *when == When::Greeting)
     }
 
+    /// Does anything go wrong by a count of octets, so that they have to be counted?
+    pub fn watches_octets(&self) -> bool {
+        self.rules.iter().any(|rule| matches!(rule.when, When::Byte(_)))
+    }
+
     /// What goes wrong between these counts of octets of a message, and at which.
     pub fn at_octets(&self, now: Duration, before: u64, after: u64) -> Option<(u64, What)> {
         let mut at = before;
@@ -540,6 +545,7 @@ mod tests {
     #[test]
     fn octets_of_a_message_strike_where_they_were_asked_for() {
         let faults = faults(&["byte:100=rst"]);
+        assert!(faults.watches_octets() && !self::faults(&["data=rst"]).watches_octets());
         assert_eq!(faults.at_octets(NOW, 0, 100), None);
         assert_eq!(faults.at_octets(NOW, 100, 300), Some((100, What::Act(Act::Reset))));
     }

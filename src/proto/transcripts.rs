@@ -3,7 +3,10 @@
 //! `O:` options, `U:` a line of the person's (all of them are there from the start, so that
 //! nothing but the machine keeps the order), `S:` the server's line, given only when we have said
 //! exactly what stands above it; `C:` a line of ours, `R:` raw bytes of ours, `T:` TLS begins,
-//! `X:` the server hangs up, `N:` so many seconds go by, `Q:` raw bytes of the server's, `E:` how it ends.
+//! `X:` the server hangs up, `N:` so many seconds go by, `Q:` raw bytes of the server's, `E:` how it
+//! ends. Those in which we are the server have a player of their own, in `servers`.
+
+mod servers;
 
 use super::content::Style;
 use super::numbers::Numbers;

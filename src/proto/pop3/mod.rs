@@ -1,6 +1,7 @@
-//! POP3 (RFC 1939), as far as a helped session needs it.
+//! POP3 (RFC 1939): a helped session, reading a mailbox, and a server.
 
 pub mod fetch;
+pub mod server;
 pub mod session;
 
 use super::session::words;

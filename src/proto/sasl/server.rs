@@ -291,12 +291,12 @@ fn name(octets: &[u8]) -> Option<&str> {
 }
 
 /// The password of this user.
-pub(super) fn known_as<'a>(accounts: &'a Accounts, user: &str) -> Option<&'a Secret> {
+pub(in crate::proto) fn known_as<'a>(accounts: &'a Accounts, user: &str) -> Option<&'a Secret> {
     accounts.users.iter().find(|(name, _)| name == user).map(|(_, secret)| secret)
 }
 
 /// Are these the same octets? The time that it takes does not tell where they differ.
-pub(super) fn is_same(a: &[u8], b: &[u8]) -> bool {
+pub(in crate::proto) fn is_same(a: &[u8], b: &[u8]) -> bool {
     // Of digests not even the length tells anything.
     let differing = Sha256::digest(a).into_iter().zip(Sha256::digest(b));
     std::hint::black_box(differing.fold(0, |all, (a, b)| all | (a ^ b))) == 0
@@ -316,7 +316,7 @@ fn needs_accounts(mechanism: Mechanism) -> bool {
 }
 
 /// Does it show the password, or a token that is as good as one, to who listens?
-fn is_readable(mechanism: Mechanism) -> bool {
+pub(in crate::proto) fn is_readable(mechanism: Mechanism) -> bool {
     match mechanism {
         Mechanism::Plain | Mechanism::Login | Mechanism::XOAuth2 | Mechanism::OAuthBearer => true,
         Mechanism::ScramSha256
