@@ -14,6 +14,8 @@ mod maildrop;
 mod outgoing;
 #[cfg(test)]
 pub(in crate::proto) mod practice;
+#[cfg(test)]
+mod tests;
 
 use crate::proto::sasl::server::Acceptance;
 use crate::proto::serving::{Event, Protection, Server, Serving};
