@@ -328,3 +328,21 @@ fn a_flood_of_replies_is_left() {
     assert!(output.stderr.lines().count() < 30, "{}", output.stderr);
     server.join().unwrap();
 }
+
+#[test]
+fn users_and_passwords_are_kept_in_a_netrc_file() {
+    let dir = tool::dir();
+    let text = "machine 127.0.0.1 login ann password \"s p\"\nmachine 127.0.0.1 login bob\n";
+    let file = tool::file_in(&dir, "netrc", text);
+    let option = format!("--netrc={}", file.display());
+    let (server, port) = tool::serving(&["--smtp", "--auth", "ann:s p"]);
+    let place = format!("127.0.0.1:{port}");
+    let send = ["--smtp", &place, "--from", "a@b", "--to", "c@d", "--body", "x"];
+    let output = run(&[&send[..], &[&option]].concat(), "").expect_code(0);
+    assert!(output.stderr.contains("can be read by others"), "{}", output.stderr);
+    server.finish().expect_code(0);
+    let other = ["--smtp", "mail.test", "--to", "c@d", &option];
+    run(&other, "").expect_code(2).expect_stderr("no user for this host");
+    let missing = ["--smtp", "mail.test", "--netrc=/no/such"];
+    run(&missing, "").expect_code(2).expect_stderr("cannot read --netrc /no/such");
+}

@@ -454,3 +454,51 @@ fn a_field_that_cannot_be_added_is_not_forgotten() {
         output.expect_stderr("cannot connect to localhost");
     }
 }
+
+#[test]
+fn a_server_is_told_whom_we_speak_for() {
+    let Some(postfix) = Postfix::start() else { return };
+    let place = postfix.at("proxied");
+    for version in ["v1", "v2"] {
+        let mark = format!("proxied by {version}");
+        let args = [
+            "--smtp",
+            "-4",
+            &place,
+            "--proxy-protocol",
+            version,
+            "--subject",
+            &mark,
+            "--body",
+            "x",
+        ];
+        run(&[&args[..], &TO_ANN].concat(), "").expect_code(0).expect_stderr("");
+        let got = postfix.delivered(&mark);
+        assert!(got.contains("[127.0.0.1]") && got.contains("with ESMTP"), "{got}");
+    }
+    let mark = "for somebody else";
+    let args = [
+        "--smtp",
+        "-4",
+        &place,
+        "--proxy-protocol",
+        "v1",
+        "--subject",
+        mark,
+        "--body",
+        "x",
+        "--xclient",
+        "NAME=mail.example ADDR=192.0.2.77",
+    ];
+    run(&[&args[..], &TO_ANN].concat(), "").expect_code(0).expect_stderr("");
+    let got = postfix.delivered(mark);
+    assert!(got.contains("mail.example [192.0.2.77]"), "{got}");
+    // Who does not offer it is not told.
+    let place = postfix.at("plain");
+    let args = ["--smtp", "-4", &place, "--body", "x", "--xclient", "ADDR=2001:db8::1"];
+    run(&[&args[..], &TO_ANN].concat(), "").expect_code(1).expect_stderr("does not offer XCLIENT");
+    for wrong in [["--xclient", "frob"], ["--proxy-protocol", "v3"]] {
+        run(&[&["--smtp", "x.test", "--body", "x"], &TO_ANN[..], &wrong].concat(), "")
+            .expect_code(2);
+    }
+}

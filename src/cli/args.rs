@@ -151,6 +151,9 @@ pub(super) struct Args {
     /// Who looks the target's name up: none, local, remote or both [remote]
     #[arg(long, value_name = "WHO", allow_hyphen_values = true, help_heading = PROXY)]
     pub(super) proxy_dns: Option<String>,
+    /// Say first who calls whom, as HAProxy does: v1 or v2
+    #[arg(long, value_name = "VERSION", allow_hyphen_values = true, help_heading = PROXY)]
+    pub(super) proxy_protocol: Option<String>,
 
     /// Give up when no conversation has started by then [10 for an address, 30 for the rest]
     #[arg(short, long, value_name = "TIME", allow_hyphen_values = true, help_heading = ENDS)]
@@ -263,6 +266,16 @@ pub(super) struct Args {
     /// The password is the first line of this file (mode 0600)
     #[arg(long, value_name = "FILE", allow_hyphen_values = true, help_heading = MAIL)]
     pub(super) auth_file: Option<PathBuf>,
+    /// User and password come from a netrc file [~/.netrc]
+    #[arg(
+        long,
+        value_name = "FILE",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "",
+        help_heading = MAIL
+    )]
+    pub(super) netrc: Option<PathBuf>,
     /// Log in by one of these mechanisms [the strongest for a password]
     #[arg(long, value_name = "LIST", allow_hyphen_values = true, help_heading = MAIL)]
     pub(super) auth_mech: Option<String>,
@@ -311,6 +324,9 @@ pub(super) struct Args {
     /// What reports are to be known by
     #[arg(long, value_name = "ID", allow_hyphen_values = true, help_heading = SEND)]
     pub(super) dsn_envid: Option<String>,
+    /// Say by XCLIENT whom we speak for: "NAME=mail.example ADDR=192.0.2.1"
+    #[arg(long, value_name = "ATTRIBUTES", allow_hyphen_values = true, help_heading = SEND)]
+    pub(super) xclient: Option<String>,
     /// Then wait until it is in this mailbox, imap://USER@HOST/FOLDER or pop3://... [timeout=60]
     #[arg(long, value_name = "URL[,timeout=TIME]", allow_hyphen_values = true, help_heading = SEND)]
     pub(super) expect_in: Option<String>,

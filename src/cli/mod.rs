@@ -1,6 +1,7 @@
 //! The command line to a [`Job`]; the one place that reads arguments and the environment.
 
 mod args;
+mod netrc;
 mod resolve;
 
 use crate::error::Error;
@@ -35,6 +36,8 @@ pub struct Environment {
     pub no_color: bool,
     /// `SSLKEYLOGFILE` is set and not empty.
     pub key_log: bool,
+    /// `HOME`
+    pub home: Option<PathBuf>,
     /// `TMPDIR`
     pub scratch: Option<PathBuf>,
 }
@@ -48,6 +51,7 @@ impl Environment {
             proxy_auth: std::env::var_os("NCAT_PROXY_AUTH").filter(|value| !value.is_empty()),
             no_color: is_set("NO_COLOR"),
             key_log: is_set("SSLKEYLOGFILE"),
+            home: std::env::var_os("HOME").filter(|dir| !dir.is_empty()).map(PathBuf::from),
             scratch: std::env::var_os("TMPDIR").filter(|dir| !dir.is_empty()).map(PathBuf::from),
         }
     }

@@ -9,9 +9,10 @@ use crate::error::{Error, words};
 use crate::net::bind::{Protocol, SocketFile, is_other_file};
 use crate::net::buf::Buf;
 use crate::net::dial::{self, Dial, Source, seconds};
-use crate::net::endpoint::Endpoint;
+use crate::net::endpoint::{Endpoint, Moved};
 use crate::net::names::{self, Family, Lookup};
 use crate::net::target::with_port;
+use crate::proto::proxied;
 use crate::report::Report;
 use mio::Token;
 use std::io;
@@ -81,6 +82,8 @@ pub struct How {
     pub source: Option<String>,
     /// Source port (`-p`).
     pub source_port: u16,
+    /// The first thing said is who calls whom (`--proxy-protocol`).
+    pub introduction: Option<proxied::Version>,
     /// Bounds everything until the conversation can start (`-w`).
     pub wait: Option<Duration>,
 }
@@ -122,10 +125,11 @@ impl<'a> Call<'a> {
     pub(super) fn run(&mut self, tls: Option<&ReadyTls>) -> Result<Called, Error> {
         match &self.how.target {
             Target::Unix(path) => {
-                let endpoint = match self.how.protocol {
+                let mut endpoint = match self.how.protocol {
                     Protocol::Stream | Protocol::Sctp => self.call_unix(path)?,
                     Protocol::Datagram => self.take_unix(path)?,
                 };
+                self.introduce(&mut endpoint)?;
                 self.report.story(format_args!("Connected to {}.", path.display()));
                 Ok(Called { endpoint, address: None, early: None })
             }
@@ -242,6 +246,7 @@ impl<'a> Call<'a> {
         loop {
             let (mut endpoint, address) = self.answered(&mut dial, &name)?;
             self.report.story(format_args!("Connected to {address}."));
+            self.introduce(&mut endpoint)?;
             let Some(tls) = tls else { return Ok((endpoint, address)) };
             let failure = |failure| Error::network(format!("TLS with {name}: {failure}"));
             tls.start(&mut endpoint, self.reactor.now()).map_err(failure)?;
@@ -254,6 +259,20 @@ impl<'a> Call<'a> {
                     dial.reject(address, "TLS failed".to_owned());
                 }
             }
+        }
+    }
+
+    /// Says who calls whom, before anything else.
+    fn introduce(&self, endpoint: &mut Endpoint) -> Result<(), Error> {
+        let Some(version) = self.how.introduction else { return Ok(()) };
+        let header = proxied::encode(version, endpoint.addresses());
+        let name = self.how.target.name();
+        let failed = |why: &str| Error::network(format!("cannot talk to {name}: {why}"));
+        // Nothing waits to be sent yet, so it fits.
+        match endpoint.write(&header) {
+            Ok(Moved::Bytes(n)) if n == header.len() => Ok(()),
+            Ok(_) => Err(failed("it takes nothing")),
+            Err(e) => Err(failed(&words(&e))),
         }
     }
 

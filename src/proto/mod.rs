@@ -15,6 +15,7 @@ pub mod imap;
 pub mod mbox;
 pub mod numbers;
 pub mod pop3;
+pub mod proxied;
 pub mod reply;
 pub mod sasl;
 pub mod serving;

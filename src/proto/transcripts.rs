@@ -163,6 +163,7 @@ fn order(options: &str) -> Order {
         lmtp: false,
         stop: Stage::Data,
         reports: Reports::default(),
+        xclient: Vec::new(),
     };
     for option in options.split_whitespace() {
         match option.split_once('=').unwrap_or((option, "")) {
@@ -170,6 +171,11 @@ fn order(options: &str) -> Order {
             ("from", address) => order.from = address.into(),
             ("head", text) => order.head = text.replace("\\n", "\n").into_bytes(),
             ("size", n) => order.size = n.parse().ok(),
+            ("xclient", _) => {
+                let (name, value) =
+                    option.split_once('=').and_then(|(_, v)| v.split_once('=')).unwrap();
+                order.xclient.push((name.into(), value.into()));
+            }
             ("notify", when) => order.reports.notify = Some(when.into()),
             ("envid", id) => order.reports.envid = Some(id.into()),
             ("starttls", _) => order.must_upgrade = true,
@@ -486,6 +492,8 @@ transcripts! {
     one_may_stop_half_way => "send-stop",
     a_421_ends_a_message_too => "send-421",
     a_greeting_may_refuse_a_message => "send-greeting-refuses",
+    whom_we_speak_for_is_said_and_all_begins_anew => "send-xclient",
+    xclient_is_for_who_offers_it => "send-xclient-not-offered",
 }
 
 #[test]

@@ -5,13 +5,15 @@
 #   postfix.sh stop DIR     ends every process that start left running
 #
 # After start, DIR holds:
-#   ports      shell lines plain=, starttls=, smtps=, submission= (127.0.0.1)
+#   ports      shell lines plain=, starttls=, smtps=, submission=, proxied=
+#              (127.0.0.1)
 #   cert.pem   the self-signed certificate of all TLS services (mail.test)
 #   mail/      Maildirs ann/ and bob/ of the users at example.test
 #   log        Postfix's log; dovecot.log is Dovecot's
 #
 # plain offers no TLS, starttls offers STARTTLS, smtps is TLS from the first
-# byte, submission wants STARTTLS and then AUTH (ann:secret, "bob:pass word").
+# byte, proxied wants a PROXY header first and takes XCLIENT, submission wants
+# STARTTLS and then AUTH (ann:secret, "bob:pass word").
 #
 # Needs root (Postfix's master does), postfix, dovecot and openssl.
 set -eu
@@ -54,12 +56,12 @@ listening() { (: <"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
 pick_ports() {
     local port
     ports=()
-    while [ "${#ports[@]}" -lt 4 ]; do
+    while [ "${#ports[@]}" -lt 5 ]; do
         port=$((10000 + RANDOM % 20000))
         case " ${ports[*]} " in *" $port "*) continue ;; esac
         listening "$port" || ports+=("$port")
     done
-    plain=${ports[0]} starttls=${ports[1]} smtps=${ports[2]} submission=${ports[3]}
+    plain=${ports[0]} starttls=${ports[1]} smtps=${ports[2]} submission=${ports[3]} proxied=${ports[4]}
 }
 
 # --- processes ------------------------------------------------------------
@@ -263,6 +265,9 @@ write_master_cf() {
 127.0.0.1:$plain inet n - n - - smtpd
 127.0.0.1:$starttls inet n - n - - smtpd
   -o smtpd_tls_security_level=may
+127.0.0.1:$proxied inet n - n - - smtpd
+  -o smtpd_upstream_proxy_protocol=haproxy
+  -o smtpd_authorized_xclient_hosts=127.0.0.1,[::1]
 127.0.0.1:$smtps inet n - n - - smtpd
   -o smtpd_tls_security_level=encrypt
   -o smtpd_tls_wrappermode=yes
@@ -421,7 +426,7 @@ start() {
     # Ready: from here on the instance is the caller's to stop.
     trap '' INT TERM HUP
     trap - EXIT
-    printf '%s\n' "plain=$plain" "starttls=$starttls" "smtps=$smtps" "submission=$submission" \
+    printf '%s\n' "plain=$plain" "starttls=$starttls" "smtps=$smtps" "submission=$submission" "proxied=$proxied" \
         >"$dir/ports"
 }
 

@@ -13,6 +13,7 @@ use crate::modes::mail::trip::Expectation;
 use crate::modes::{call, connect, mail as mail_mode, secure};
 use crate::net::bind::Protocol;
 use crate::net::target::{Host, Scheme};
+use crate::proto::proxied::Version;
 use crate::report::Report;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -111,8 +112,9 @@ pub(super) fn config(
             Some((_, tls_port)) => args.ssl || port == tls_port && !on_unix,
             None => implies_tls(args),
         };
-    let login = login(args, environment, place.user.as_deref(), report)?;
     let host = place.host.as_ref();
+    let named = host.map(Host::as_str);
+    let login = login(args, environment, place.user.as_deref(), named, report)?;
     let is_here = host.is_none_or(|host| is_loopback(host.as_str()));
     let tls = if from_first_byte || starttls.is_some() || helper.is_some() {
         let name = args.ssl_servername.clone();
@@ -174,6 +176,7 @@ pub(super) fn config(
         hops: hops(args)?,
         hop_pointer: hop_pointer(args)?,
         source: args.source.clone().filter(|_| !on_unix || args.udp),
+        introduction: introduction(args)?,
         source_port: args.source_port.as_deref().map_or(Ok(0), source_port)?,
         wait,
     };
@@ -238,6 +241,7 @@ fn expected(
             None => Vec::new(),
         },
         auth_file: args.auth_file.clone(),
+        netrc: args.netrc.clone(),
         fetch: Some("all".to_owned()),
         search: (!pop3).then(|| "ALL".to_owned()),
         folder: folder.or_else(|| (!pop3).then(|| "INBOX".to_owned())),
@@ -261,6 +265,29 @@ fn expected(
     }
     let patience = patience.unwrap_or(EXPECTED);
     Ok(Some(Expectation { call: Box::new(call), name: url.to_owned(), patience }))
+}
+
+/// `--proxy-protocol`
+fn introduction(args: &Args) -> Result<Option<Version>, Error> {
+    let version = match args.proxy_protocol.as_deref() {
+        None => return Ok(None),
+        Some("v1" | "1") => Version::V1,
+        Some("v2" | "2") => Version::V2,
+        Some(other) => {
+            return Err(usage(format!("--proxy-protocol is v1 or v2, not {}", quoted(other))));
+        }
+    };
+    for (given, other) in [
+        (args.udp, "-u"),
+        (args.vsock, "--vsock"),
+        // The addresses would be those of the way to the first proxy.
+        (!args.proxy.is_empty(), "--proxy"),
+    ] {
+        if given {
+            return Err(usage(format!("--proxy-protocol and {other} do not go together")));
+        }
+    }
+    Ok(Some(version))
 }
 
 fn source_port(typed: &str) -> Result<u16, Error> {

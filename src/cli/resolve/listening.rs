@@ -36,6 +36,10 @@ pub(super) fn config(
             args.udp && args.ssl_client_ca.is_some(),
             "--ssl-client-ca and -u do not go together: DTLS here asks callers for nothing",
         ),
+        (
+            args.proxy_protocol.is_some(),
+            "--proxy-protocol and -l do not go together: it is said by who calls",
+        ),
         (args.probe, "-z and -l do not go together: -z calls, -l waits"),
         (
             args.source.is_some(),

@@ -4,7 +4,7 @@ use super::place::{quoted, usage};
 use super::read::reading;
 use super::send::sending;
 use crate::cli::args::Args;
-use crate::cli::{Environment, text};
+use crate::cli::{Environment, netrc, text};
 use crate::error::{Error, words};
 use crate::modes::mail::{self, Protocol};
 use crate::net::target::Scheme;
@@ -76,14 +76,27 @@ pub(super) fn login(
     args: &Args,
     environment: &Environment,
     url_user: Option<&str>,
+    host: Option<&str>,
     report: &Report,
 ) -> Result<Option<mail::Login>, Error> {
+    let kept = match &args.netrc {
+        None => None,
+        Some(file) => {
+            let typed = args.auth.last().map(|auth| auth.split(':').next().unwrap_or_default());
+            kept(file, environment, host.unwrap_or("localhost"), typed.or(url_user), report)?
+        }
+    };
+    let kept_user = kept.as_ref().and_then(|entry| entry.login.as_deref());
     let (user, typed) = match (args.auth.last().map(String::as_str), url_user) {
+        (None, None) if kept_user.is_some() => (kept_user.unwrap_or_default().to_owned(), None),
         (None, None) if args.auth_file.is_some() => {
             return Err(usage("--auth-file needs to know the user").hint("--auth USER"));
         }
         (None, None) if args.auth_mech.is_some() => {
             return Err(usage("--auth-mech needs to know the user").hint("--auth USER"));
+        }
+        (None, None) if args.netrc.is_some() => {
+            return Err(usage("the netrc file has no user for this host").hint("--auth USER"));
         }
         (None, None) => return Ok(None),
         (None, Some(user)) => (user.to_owned(), None),
@@ -113,10 +126,42 @@ pub(super) fn login(
         let prefix = format!("{user}:");
         let password = value.strip_prefix(&prefix).unwrap_or(value);
         mail::Password::Known(Secret::new(password))
+    } else if let Some(password) = kept.and_then(|entry| entry.password) {
+        mail::Password::Known(Secret::new(password))
     } else {
         mail::Password::Ask
     };
     Ok(Some(mail::Login { user, password, only: mechanisms(args)? }))
+}
+
+/// What a netrc file has for a host, and for a user there if one is known.
+fn kept(
+    file: &Path,
+    environment: &Environment,
+    host: &str,
+    user: Option<&str>,
+    report: &Report,
+) -> Result<Option<netrc::Entry>, Error> {
+    let home = || environment.home.as_ref().map(|home| home.join(".netrc"));
+    let file = match file.as_os_str().is_empty() {
+        false => file.to_owned(),
+        true => home().ok_or_else(|| Error::machine("--netrc: HOME is not set, so which file?"))?,
+    };
+    let shown = file.display();
+    let cannot =
+        |e: std::io::Error| Error::machine(format!("cannot read --netrc {shown}: {}", words(&e)));
+    let mode = std::fs::metadata(&file).map_err(cannot)?.permissions().mode();
+    let text = std::fs::read_to_string(&file).map_err(cannot)?;
+    let entry = netrc::find(&text, host, user)
+        .map_err(|why| Error::machine(format!("--netrc {shown}, {why}")))?;
+    if mode & 0o077 != 0 && entry.as_ref().is_some_and(|entry| entry.password.is_some()) {
+        report.warning(format_args!(
+            "{shown} can be read by others (mode {:04o}), and there is a password in it: chmod 600 \
+             {shown}",
+            mode & 0o7777
+        ));
+    }
+    Ok(entry)
 }
 
 fn mechanisms(args: &Args) -> Result<Option<Vec<Mechanism>>, Error> {
@@ -266,6 +311,7 @@ pub(super) fn only_with_helper(args: &Args, helper: Option<Protocol>) -> Result<
         (!args.auth.is_empty(), "--auth"),
         (args.auth_file.is_some(), "--auth-file"),
         (args.auth_mech.is_some(), "--auth-mech"),
+        (args.netrc.is_some(), "--netrc"),
         (args.helo.is_some() && args.starttls.is_none(), "--helo"),
         (args.explain, "--explain"),
         (args.no_wait, "--no-wait"),
@@ -288,6 +334,7 @@ pub(super) fn only_with_helper(args: &Args, helper: Option<Protocol>) -> Result<
         (args.dsn_notify.is_some(), "--dsn-notify"),
         (args.dsn_ret.is_some(), "--dsn-ret"),
         (args.dsn_envid.is_some(), "--dsn-envid"),
+        (args.xclient.is_some(), "--xclient"),
         (args.expect_in.is_some(), "--expect-in"),
         (args.list, "--list"),
         (args.fetch.is_some(), "--fetch"),

@@ -179,6 +179,7 @@ fn refuse_client_options(args: &Args, protocol: Protocol) -> Result<(), Error> {
     let smtp = protocol == Protocol::Smtp;
     for (given, option) in [
         (args.auth_file.is_some(), "--auth-file"),
+        (args.netrc.is_some(), "--netrc"),
         (args.explain, "--explain"),
         (args.no_wait, "--no-wait"),
         (args.pipelining, "--pipelining"),
@@ -199,6 +200,7 @@ fn refuse_client_options(args: &Args, protocol: Protocol) -> Result<(), Error> {
         (args.dsn_notify.is_some(), "--dsn-notify"),
         (args.dsn_ret.is_some(), "--dsn-ret"),
         (args.dsn_envid.is_some(), "--dsn-envid"),
+        (args.xclient.is_some(), "--xclient"),
         (args.expect_in.is_some(), "--expect-in"),
         (args.list, "--list"),
         (args.fetch.is_some(), "--fetch"),

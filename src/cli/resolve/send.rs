@@ -39,6 +39,7 @@ pub(super) fn sending(
             (args.dsn_notify.is_some(), "--dsn-notify"),
             (args.dsn_ret.is_some(), "--dsn-ret"),
             (args.dsn_envid.is_some(), "--dsn-envid"),
+            (args.xclient.is_some(), "--xclient"),
         ] {
             if given {
                 return Err(usage(format!("{option} needs somebody to send to"))
@@ -73,8 +74,32 @@ pub(super) fn sending(
         stop: stop.unwrap_or(Stage::Data),
         lmtp: args.lmtp,
         reports: reports(args)?,
+        xclient: args.xclient.as_deref().map_or(Ok(Vec::new()), xclient)?,
         written: None,
     }))
+}
+
+/// `NAME=mail.example ADDR=192.0.2.1`
+fn xclient(typed: &str) -> Result<Vec<(String, String)>, Error> {
+    let wrong = || {
+        usage(format!(
+            "--xclient takes attributes such as \"NAME=mail.example ADDR=192.0.2.1\", not {}",
+            quoted(typed)
+        ))
+    };
+    let words = typed.split_whitespace().map(|word| {
+        let (name, value) = word.split_once('=').ok_or_else(wrong)?;
+        let name = name.to_ascii_uppercase();
+        let is_name = !name.is_empty() && name.bytes().all(|b| b.is_ascii_uppercase());
+        // Postfix wants to be told that an address is one of IPv6.
+        let value = match value.parse::<std::net::Ipv6Addr>() {
+            Ok(address) if name == "ADDR" => format!("IPV6:{address}"),
+            Ok(_) | Err(_) => value.to_owned(),
+        };
+        if is_name && !value.is_empty() { Ok((name, value)) } else { Err(wrong()) }
+    });
+    let all = words.collect::<Result<Vec<_>, _>>()?;
+    if all.is_empty() { Err(wrong()) } else { Ok(all) }
 }
 
 fn stage(typed: &str) -> Result<Stage, Error> {

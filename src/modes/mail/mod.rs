@@ -134,6 +134,8 @@ pub struct Sending {
     pub lmtp: bool,
     /// Reports about what becomes of it.
     pub reports: Reports,
+    /// Whom we speak for, as XCLIENT says it.
+    pub xclient: Vec<(String, String)>,
     /// It is written; see [`Config::prepare`].
     pub written: Option<Written>,
 }
@@ -362,6 +364,7 @@ fn order(
         lmtp: sending.lmtp,
         stop: sending.stop,
         reports: sending.reports.clone(),
+        xclient: sending.xclient.clone(),
     }
 }
 

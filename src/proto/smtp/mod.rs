@@ -114,6 +114,8 @@ pub struct Offers {
     pub chunking: bool,
     /// DSN (RFC 3461).
     pub dsn: bool,
+    /// The attributes of XCLIENT (Postfix's).
+    pub xclient: Vec<String>,
 }
 
 impl Offers {
@@ -132,6 +134,7 @@ impl Offers {
                 "SMTPUTF8" => offers.smtputf8 = true,
                 "CHUNKING" => offers.chunking = true,
                 "DSN" => offers.dsn = true,
+                "XCLIENT" => offers.xclient.extend(words.map(str::to_ascii_uppercase)),
                 "AUTH" => offers.auth.extend(words.map(str::to_ascii_uppercase)),
                 _ => {}
             }

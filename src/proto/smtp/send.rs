@@ -94,6 +94,8 @@ pub struct Order {
     pub stop: Stage,
     /// Reports about what becomes of it.
     pub reports: Reports,
+    /// Whom we speak for, as XCLIENT says it: attribute in upper case, and value.
+    pub xclient: Vec<(String, String)>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -128,6 +130,8 @@ pub struct Sender {
     exchange: Option<Exchange>,
     /// HELO was said, since EHLO was not understood.
     helo: bool,
+    /// XCLIENT was said.
+    introduced: bool,
     /// So many recipients have been named.
     named: usize,
     accepted: Vec<usize>,
@@ -155,6 +159,7 @@ impl Sender {
             secure: order.secure,
             exchange: None,
             helo: false,
+            introduced: false,
             named: 0,
             accepted: Vec::new(),
             content: Stuffer::new(true, order.raw),
@@ -238,6 +243,9 @@ impl Sender {
                 self.ask(ports, Verb::Hello, &line, None);
             }
             (Verb::Hello, _) => self.fail(refused("EHLO", &reply)),
+            // It begins anew, for somebody else.
+            (Verb::Other, 220) if self.introduced => self.hello(ports),
+            (Verb::Other, _) if self.introduced => self.fail(refused("XCLIENT", &reply)),
             (Verb::StartTls, 220) => self.state = State::Tls,
             (Verb::StartTls, _) => self.fail(refused("STARTTLS", &reply)),
             (Verb::Auth, 334) => self.answer_challenge(ports, reply.last())?,
@@ -352,6 +360,9 @@ impl Sender {
         if stop == Stage::StartTls {
             return Err(ProtocolError::Missing { what: "STARTTLS" });
         }
+        if !self.order.xclient.is_empty() && !self.introduced {
+            return self.introduce(ports);
+        }
         let Some(login) = &self.order.login else { return self.logged_in(ports) };
         let offered = self.offers.auth.iter().map(String::as_str);
         let Some(mechanism) = login.choose(offered) else { return Err(no_mechanism(login)) };
@@ -359,6 +370,23 @@ impl Sender {
         let (line, shown) = auth_line(&mut exchange, LONGEST_AUTH);
         self.exchange = Some(exchange);
         self.ask(ports, Verb::Auth, &line, Some(&shown));
+        Ok(())
+    }
+
+    /// Says whom we speak for.
+    fn introduce(&mut self, ports: &mut Ports<'_>) -> Result<(), ProtocolError> {
+        let known = |name: &String| self.offers.xclient.contains(name);
+        if !self.order.xclient.iter().all(|(name, _)| known(name)) {
+            let what = match self.offers.xclient.is_empty() {
+                true => "XCLIENT to us, which --xclient needs",
+                false => "all the attributes of --xclient",
+            };
+            return Err(ProtocolError::Missing { what });
+        }
+        let words = self.order.xclient.iter();
+        let words: Vec<_> = words.map(|(name, value)| format!("{name}={}", xtext(value))).collect();
+        self.introduced = true;
+        self.ask(ports, Verb::Other, &format!("XCLIENT {}", words.join(" ")), None);
         Ok(())
     }
 
