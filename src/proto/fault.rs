@@ -193,6 +193,8 @@ impl Faults {
         self.asked(command, argument).or_else(|| {
             self.strike(now, argument, |when| match when {
                 When::Any => true,
+                // What the others call STARTTLS is STLS in POP3.
+                When::Command("starttls") => matches!(command, "starttls" | "stls"),
                 When::Command(name) => *name == command,
                 When::Accept | When::Greeting | When::Byte(_) => false,
             })
@@ -517,6 +519,8 @@ mod tests {
         assert_eq!(faults.at(NOW, "rcpt", b"eve@x"), delay);
         assert_eq!(faults.at(NOW, "fetch", b""), delay);
         assert_eq!(faults.at_greeting(NOW), None);
+        let handshake = self::faults(&["starttls=drop"]);
+        assert_eq!(handshake.at(NOW, "stls", b""), Some(What::Act(Act::Drop)));
     }
 
     #[test]

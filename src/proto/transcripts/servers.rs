@@ -265,7 +265,7 @@ macro_rules! transcripts {
                 let quit = memchr::memmem::find(&whole.to_ascii_lowercase(), b"quit\r\n");
                 let (_, practice) = server($file, &Transcript::of(text));
                 // Every prefix of a long one is too much work.
-                for at in (0..=whole.len()).step_by(1 + whole.len() / 1000 * 11) {
+                for at in (0..=whole.len()).step_by(1 + whole.len() / 1000 * 37) {
                     let at_once = cut($file, text, at, 100_000);
                     for chunk in [1, 3] {
                         assert_eq!(cut($file, text, at, chunk), at_once, "{}", $file);

@@ -95,7 +95,7 @@ impl Service {
 
     /// The mechanisms that may be used now.
     pub(super) fn mechanisms(&self) -> Vec<Mechanism> {
-        if self.serving.hides("AUTH") { Vec::new() } else { offered(&self.serving, self.secure) }
+        offered(&self.serving, self.secure)
     }
 
     /// USER and PASS show as much as PLAIN and LOGIN do, so they stand and fall with those.

@@ -227,7 +227,7 @@ impl Service {
     fn execute(&mut self, ports: &mut Ports<'_>, line: &[u8]) {
         let command = command::parse(line);
         let hidden = |command: &Command<'_>| {
-            command.capability().is_some_and(|capability| self.serving.hides(capability))
+            command.capability().is_some_and(|capability| self.hides(capability))
         };
         match command {
             Ok(command) if hidden(&command) => self.wrong(ports, UNKNOWN),
@@ -353,11 +353,17 @@ impl Service {
         all.push(("EXPIRE", "NEVER".to_owned()));
         all.push(("UTF8", "USER".to_owned()));
         all.push(("IMPLEMENTATION", "ncat".to_owned()));
-        let shown = all.into_iter().filter(|(name, _)| !self.serving.hides(name));
+        let shown = all.into_iter().filter(|(name, _)| !self.hides(name));
         let lines =
             shown.map(|(name, arguments)| format!("{name} {arguments}").trim_end().to_owned());
         let lines = Outgoing::lines(lines.collect());
         self.list(ports, "capability list follows", lines);
+    }
+
+    /// Is this capability hidden? SASL is what the other protocols call AUTH.
+    fn hides(&self, capability: &str) -> bool {
+        let hides = |name| self.serving.hides(name);
+        hides(capability) || capability == "SASL" && hides("AUTH")
     }
 
     fn can_upgrade(&self) -> bool {
@@ -416,6 +422,7 @@ impl Machine for Service {
                 | State::NoTls => {}
             }
             if self.timed_out {
+                self.story("nothing has come for too long: it is left".to_owned());
                 // In the middle of a message there is no place for words.
                 if self.outgoing.take().is_none() {
                     self.err(ports, None, "nothing has come for too long, good-bye");
