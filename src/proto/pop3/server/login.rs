@@ -3,7 +3,8 @@
 use super::command::Command;
 use super::maildrop::{Maildrop, code};
 use super::outgoing::Outgoing;
-use super::{MOST_FAILURES, Service, State, messages};
+use super::transaction::messages;
+use super::{MOST_FAILURES, Service, State};
 use crate::proto::Ports;
 use crate::proto::sasl::server::{
     Acceptance, Turn, admits, is_readable, is_same, known_as, offered,
