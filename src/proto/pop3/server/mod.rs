@@ -307,6 +307,9 @@ impl Machine for Service {
             if let Some(event) = self.events.pop_front() {
                 return Ok(Step::Event(event));
             }
+            if self.closing && self.outgoing.is_none() {
+                self.state = State::Over;
+            }
             match self.state {
                 State::Over => return Ok(Step::Done),
                 State::Tls if !self.secure => {
@@ -337,10 +340,6 @@ impl Machine for Service {
                     self.err(ports, None, "nothing has come for too long, good-bye");
                 }
                 self.hung_up();
-                continue;
-            }
-            if self.closing && self.outgoing.is_none() {
-                self.state = State::Over;
                 continue;
             }
             if ports.to_peer.room() == 0 {

@@ -482,3 +482,50 @@ fn octets_of_any_kind_end_in_an_end() {
         practice.inside().messages = Practice::of(&MESSAGES).inside().messages.clone();
     }
 }
+
+/// A connection's fault in the middle of a message: so many octets are out, and no more.
+#[test]
+fn a_message_stops_where_it_was_asked_to() {
+    for act in ["drop", "rst", "hang"] {
+        for room in [1, 3, 1000] {
+            let practice = Practice::of(&["0123456789\r\n"]);
+            let faults = Arc::new(Faults::parse([&*format!("byte:4={act}")], false).unwrap());
+            let mut server = Side::new(Serving { faults, ..serving(&[]) }, &practice);
+            server.inbox = b"USER a\r\nPASS b\r\nDELE 1\r\nRSET\r\nRETR 1\r\nQUIT\r\n".to_vec();
+            let mut out = Vec::new();
+            while !server.step(true, room, &mut out) {}
+            assert!(out.ends_with(b"+OK 12 octets\r\n0123"), "{act}: {}", out.escape_ascii());
+            let acts = server.told.iter().filter(|event| matches!(event, Event::Fault(_)));
+            assert_eq!(acts.count(), 1);
+            assert!(server.over && !practice.inside().taken);
+        }
+    }
+}
+
+/// Somebody takes no more of a message: there is no place for words in it.
+#[test]
+fn who_stops_reading_is_left_without_words() {
+    let practice = Practice::of(&["0123456789\r\n".repeat(1000)]);
+    let mut server = Side::new(serving(&[]), &practice);
+    server.inbox = b"USER a\r\nPASS b\r\nDELE 1\r\nRSET\r\nRETR 1\r\n".to_vec();
+    let mut out = Vec::new();
+    while out.len() < 2000 {
+        server.step(false, 500, &mut out);
+    }
+    let said = out.len();
+    while server.step(false, 0, &mut out) && !server.service.timed_out {
+        server.service.time_out();
+    }
+    while !server.step(false, 0, &mut out) {}
+    assert!(server.over && out.len() == said);
+    assert!(!practice.inside().taken);
+}
+
+#[test]
+fn a_go_ahead_that_is_cut_is_none() {
+    let practice = Practice::of(&MESSAGES);
+    let faults = Arc::new(Faults::parse(["stls=truncate"], false).unwrap());
+    let mut server = Side::new(Serving { faults, ..serving(&[]) }, &practice);
+    assert_eq!(server.hear(b"STLS\r\n"), "+OK mail.test POP3 ready\\r\\n+OK beg");
+    assert!(!server.tls);
+}
