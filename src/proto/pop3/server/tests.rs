@@ -168,7 +168,7 @@ fn our_client_logs_in_by_every_mechanism_and_reads_and_deletes() {
                 let users = if anybody { &[][..] } else { &[("ann", "p w=,")][..] };
                 let mut serving = serving(users);
                 if mechanism.is_none() {
-                    // USER and PASS are what is left.
+                    // APOP and USER and PASS are what is left: in the clear, and under TLS.
                     serving.without = Arc::new(vec!["SASL".into()]);
                 }
                 let mut server = Side::new(serving, &practice);
@@ -186,6 +186,11 @@ fn our_client_logs_in_by_every_mechanism_and_reads_and_deletes() {
                 assert_eq!(practice.uids(), [2]);
                 assert_eq!(server.tls, starttls);
                 assert!(server.told.contains(&Event::Changed));
+                if mechanism.is_none() {
+                    let how = if starttls { "PASS" } else { "APOP" };
+                    let story = Event::Story(format!("\"ann\" has logged in by {how}"));
+                    assert!(server.told.contains(&story), "{:?}", server.told);
+                }
                 let name = if anybody { "anonymous" } else { "ann" };
                 assert_eq!(practice.inside().entered, [name]);
             }
