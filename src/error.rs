@@ -40,6 +40,8 @@ enum Blame {
     Network,
     /// A peer that understood and said no.
     Peer(Exit),
+    /// A name of which nobody knows the address, now at least.
+    Name,
     /// A peer that may have done it, or not.
     Doubt,
 }
@@ -73,6 +75,11 @@ impl Error {
         Self { blame: Blame::Peer(exit), what: what.into(), hint: None }
     }
 
+    /// Nobody knows the address of a name (exit 2).
+    pub fn unknown(what: impl Into<String>) -> Self {
+        Self { blame: Blame::Name, what: what.into(), hint: None }
+    }
+
     /// It may have been done, or not: try later, and mind that it may be twice then (exit 75).
     pub fn in_doubt(what: impl Into<String>) -> Self {
         Self { blame: Blame::Doubt, what: what.into(), hint: None }
@@ -81,6 +88,11 @@ impl Error {
     /// May another host be asked instead?
     pub fn is_for_another(&self) -> bool {
         matches!(self.blame, Blame::Network | Blame::Peer(Exit::LATER))
+    }
+
+    /// May it be otherwise in a while?
+    pub fn may_pass(&self) -> bool {
+        matches!(self.blame, Blame::Network | Blame::Name | Blame::Peer(Exit::LATER))
     }
 
     /// Adds what to do. Only when we are fairly sure: a wrong hint costs more than none.
@@ -106,7 +118,7 @@ impl Error {
     /// The exit status that goes with it.
     pub fn exit(&self) -> Exit {
         match self.blame {
-            Blame::Usage | Blame::Machine => Exit::MACHINE,
+            Blame::Usage | Blame::Machine | Blame::Name => Exit::MACHINE,
             Blame::Network => Exit::NETWORK,
             Blame::Peer(exit) => exit,
             Blame::Doubt => Exit::LATER,
@@ -162,6 +174,8 @@ mod tests {
         let doubt = Error::in_doubt("x");
         assert!(doubt.exit() == Exit(75) && !doubt.is_for_another());
         assert!(Error::refused(Exit::LATER, "x").is_for_another());
+        assert!(Error::unknown("x").may_pass() && Error::unknown("x").exit() == Exit(2));
+        assert!(!Error::machine("x").may_pass() && !doubt.may_pass());
         assert!(!Error::refused(Exit::REFUSED, "x").is_for_another());
     }
 

@@ -502,3 +502,80 @@ fn a_server_is_told_whom_we_speak_for() {
             .expect_code(2);
     }
 }
+
+#[test]
+fn who_is_refused_for_now_is_tried_again_and_nobody_else() {
+    // Bob is greylisted twice, eve is refused for good, and the first message goes to dave alone.
+    let (server, port) = tool::serving(&[
+        "--smtp",
+        "-k",
+        "--no-trace",
+        "--output-format",
+        "jsonl",
+        "--fault",
+        "rcpt~^bob@=450 4.7.1 Later x2",
+        "--fault",
+        "rcpt~^eve@=550 5.1.1 Nobody",
+    ]);
+    let place = format!("127.0.0.1:{port}");
+    let args = [
+        "--smtp",
+        "-v",
+        &place,
+        "--from",
+        "a@b",
+        "--to",
+        "bob@x,dave@x,eve@x",
+        "--retry",
+        "3:10ms",
+        "--subject",
+        "again",
+    ];
+    let output = run(&args, "the text\n").expect_code(69);
+    assert_eq!(output.stderr.matches("trying again in").count(), 2, "{}", output.stderr);
+    assert_eq!(output.stderr.matches("refused the recipient eve@x").count(), 1);
+    server.wait_stdout("bob@x");
+    let text = String::from_utf8(server.stdout()).unwrap();
+    let to: Vec<_> = text
+        .lines()
+        .map(|line| (line.contains("\"dave@x\""), line.contains("{\"address\":\"bob@x\"")))
+        .collect();
+    assert_eq!(to, [(true, false), (false, true)], "{text}");
+    assert!(text.lines().all(|line| line.contains("the text")));
+}
+
+#[test]
+fn a_connection_that_is_lost_before_the_message_is_tried_again_and_after_it_not() {
+    for (fault, code, tries) in [
+        ("mail=drop", 0, 1),
+        ("greeting=421 4.3.2 Not now x1", 0, 1),
+        ("data=451 4.3.0 Not now x1", 0, 1),
+        ("dot=drop", 75, 0),
+        ("mail=550 5.7.1 No", 69, 0),
+    ] {
+        let fault = if fault == "mail=drop" { "mail=dropx1" } else { fault };
+        let (server, port) = tool::serving(&["--smtp", "-k", "--fault", fault]);
+        let place = format!("127.0.0.1:{port}");
+        let args = [
+            "--smtp", "-v", &place, "--from", "a@b", "--to", "c@d", "--body", "x", "--retry",
+            "3:10ms",
+        ];
+        let output = run(&args, "");
+        let tried = output.stderr.matches("trying again in").count();
+        assert_eq!((output.code(), tried), (code, tries), "{fault}: {}", output.stderr);
+        drop(server);
+    }
+}
+
+#[test]
+fn a_port_is_waited_for() {
+    let port = tool::free_port();
+    let place = port.to_string();
+    let waiting = tool::ncat(&["-v", "-z", "--retry", "200:20ms", "127.0.0.1", &place]);
+    waiting.wait_stderr("trying again in");
+    let listener = TcpListener::bind(("127.0.0.1", port)).unwrap();
+    waiting.finish().expect_code(0);
+    drop(listener);
+    run(&["-z", "--retry", "2:10ms", "127.0.0.1", &place], "").expect_code(1);
+    run(&["--retry", "x", "127.0.0.1", &place], "").expect_code(2).expect_stderr("--retry takes");
+}

@@ -167,6 +167,10 @@ pub(super) struct Args {
     /// End so long after the end of the input; with a minus sign: never because of it
     #[arg(short, value_name = "TIME", allow_hyphen_values = true, help_heading = ENDS)]
     pub(super) quit: Option<String>,
+    /// Try again, so many times: a call that fails, recipients who are refused for now [a pause of
+    /// 1, 2, 4 ... 60 seconds]
+    #[arg(long, value_name = "N[:TIME]", allow_hyphen_values = true, help_heading = ENDS)]
+    pub(super) retry: Option<String>,
     /// Only find out whether somebody answers
     #[arg(short = 'z', help_heading = ENDS)]
     pub(super) probe: bool,

@@ -202,7 +202,7 @@ impl<'a> Call<'a> {
             if names::literal(host, port).is_some() {
                 return Error::machine(format!("cannot call {host}: {why}"));
             }
-            let error = Error::machine(format!("cannot find the address of {host}: {why}"));
+            let error = Error::unknown(format!("cannot find the address of {host}: {why}"));
             match self.how.numeric {
                 true => error.hint("-n forbids to look names up: leave it out"),
                 false => error,

@@ -16,6 +16,7 @@ use crate::error::{Error, Exit, words};
 use crate::net::bind::Protocol;
 use crate::net::buf::Buf;
 use crate::net::child::Program;
+use crate::net::dial::seconds;
 use crate::net::endpoint::{Endpoint, Moved};
 use crate::report::Report;
 use crate::sys::signal::{Signals, die_by};
@@ -26,7 +27,7 @@ use std::time::Duration;
 const SILENCE: Duration = Duration::from_secs(2);
 
 /// What connect mode is told.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Config {
     /// How somebody is called.
     pub how: How,
@@ -50,8 +51,39 @@ pub struct Config {
     pub mail: Option<mail::Config>,
     /// The target's host is a mail domain, of which the exchangers are called.
     pub mx: Option<Domain>,
+    /// What fails for now is tried again.
+    pub retry: Option<Retry>,
     /// What is sent has to turn up there (`--expect-in`).
     pub expect: Option<Expectation>,
+}
+
+/// How often something is tried again, and when.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Retry {
+    /// So many times after the first.
+    pub times: u32,
+    /// The pause before each; if nobody says, a second and then twice as long each time.
+    pub pause: Option<Duration>,
+}
+
+/// The longest pause when nobody says how long.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+
+impl Retry {
+    /// The pause before try `n`, which is 1 after the first.
+    fn pause(self, n: u32) -> Duration {
+        let doubled = Duration::from_secs(1 << (n - 1).min(6)).min(LONGEST_PAUSE);
+        self.pause.unwrap_or(doubled)
+    }
+}
+
+/// How far a call has come.
+#[derive(Debug, Default)]
+pub(super) struct Progress {
+    /// Somebody has answered.
+    is_through: bool,
+    /// The recipients for whom it may be tried again.
+    later: Vec<String>,
 }
 
 /// Calls, and talks.
@@ -62,16 +94,67 @@ pub fn run(mut config: Config, report: &Report) -> Result<Exit, Error> {
     let tap = config.session.log.open(Role::Client)?;
     let mut mail = config.mail.take().map(mail::Config::prepare).transpose()?;
     let Some(expectation) = config.expect.take() else {
-        return deliver(config, mail, tap, report);
+        return persist(config, mail, tap, report);
     };
     let prepared = expectation.call.mail.clone().map(mail::Config::prepare).transpose()?;
     let call = Config { mail: prepared, ..*expectation.call };
     let expectation = Expectation { call: Box::new(call), ..expectation };
     let parcel = mail.as_mut().map(mail::Config::parcel).transpose()?.flatten();
-    match (deliver(config, mail, tap, report)?, parcel) {
+    match (persist(config, mail, tap, report)?, parcel) {
         (Exit::DONE, Some(parcel)) => expectation.meet(&parcel, report),
         (other, _) => Ok(other),
     }
+}
+
+/// Tries again what may be otherwise in a while: calls that nobody has answered, and messages for
+/// those recipients of whom nothing is decided.
+fn persist(
+    config: Config,
+    mut mail: Option<mail::Config>,
+    tap: Tap,
+    report: &Report,
+) -> Result<Exit, Error> {
+    let Some(retry) = config.retry else {
+        return deliver(config, mail, tap, &mut Progress::default(), report);
+    };
+    let cannot = |e: io::Error| Error::machine(format!("cannot share the log: {}", words(&e)));
+    mail.as_mut().map_or(Ok(()), mail::Config::complete)?;
+    // What was refused for good stays so, whatever comes later.
+    let mut refused = false;
+    for n in 1.. {
+        let mut progress = Progress::default();
+        let tap = tap.share().map_err(cannot)?;
+        let result = deliver(config.clone(), mail.clone(), tap, &mut progress, report);
+        let sending = mail.as_mut().and_then(|mail| mail.sending.as_mut());
+        let again = match (&result, sending) {
+            (Err(error), _) if !progress.is_through => error.may_pass(),
+            (Ok(exit), None) => !progress.is_through && *exit == Exit::NETWORK,
+            (_, Some(sending)) => {
+                let again = progress.is_through && !progress.later.is_empty();
+                sending.left = Some(progress.later);
+                refused |= again && matches!(result, Ok(Exit::REFUSED));
+                again
+            }
+            (Err(_), None) => false,
+        };
+        if !again || n > retry.times {
+            return match result {
+                Ok(Exit::DONE | Exit::LATER) if refused => Ok(Exit::REFUSED),
+                other => other,
+            };
+        }
+        let pause = retry.pause(n);
+        if let Err(error) = &result {
+            let text = error.to_string();
+            let text = text.lines().next().unwrap_or_default();
+            report.story(format_args!("{}", text.strip_prefix("ncat: ").unwrap_or(text)));
+        }
+        report.story(format_args!("trying again in {} ({n} of {})", seconds(pause), retry.times));
+        // Nothing can happen meanwhile.
+        #[allow(clippy::disallowed_methods)]
+        std::thread::sleep(pause);
+    }
+    Ok(Exit::DONE)
 }
 
 /// Calls one host, or the exchangers of a domain until one has answered.
@@ -79,10 +162,11 @@ fn deliver(
     mut config: Config,
     mail: Option<mail::Config>,
     tap: Tap,
+    progress: &mut Progress,
     report: &Report,
 ) -> Result<Exit, Error> {
     let Some(domain) = config.mx.take() else {
-        return call(&config, mail, tap, &mut false, report);
+        return call(&config, mail, tap, progress, report);
     };
     let cannot = |e: io::Error| Error::machine(format!("cannot share the log: {}", words(&e)));
     let mut hosts = exchangers(&domain, config.how.wait, report)?;
@@ -90,11 +174,12 @@ fn deliver(
     // What has been read of standard input cannot be said to another host.
     let replayable = mail.as_ref().is_some_and(mail::Config::is_replayable);
     for host in hosts {
-        let (mut is_through, mail) = (false, mail.clone());
+        let mail = mail.clone();
+        *progress = Progress::default();
         config.retarget(&host);
         let tap = tap.share().map_err(cannot)?;
-        match call(&config, mail, tap, &mut is_through, report) {
-            Err(error) if error.is_for_another() && (replayable || !is_through) => {
+        match call(&config, mail, tap, progress, report) {
+            Err(error) if error.is_for_another() && (replayable || !progress.is_through) => {
                 report.story(format_args!("{error}"));
                 report.story(format_args!("Trying the next mail exchanger."));
             }
@@ -102,7 +187,8 @@ fn deliver(
         }
     }
     config.retarget(&last);
-    call(&config, mail, tap, &mut false, report)
+    *progress = Progress::default();
+    call(&config, mail, tap, progress, report)
 }
 
 impl Config {
@@ -117,12 +203,12 @@ impl Config {
     }
 }
 
-/// One call to one target; `is_through` notes that somebody has answered.
+/// One call to one target; `progress` notes how far it comes.
 pub(super) fn call(
     config: &Config,
     mail: Option<mail::Config>,
     tap: Tap,
-    is_through: &mut bool,
+    progress: &mut Progress,
     report: &Report,
 ) -> Result<Exit, Error> {
     let tls = config.tls.as_ref().map(TlsClient::prepare).transpose()?;
@@ -143,7 +229,7 @@ pub(super) fn call(
         }
         other => other?,
     };
-    *is_through = true;
+    progress.is_through = true;
     if let Some(tls) = first {
         tls.announce(&endpoint, report);
         if let Some(format) = config.tls_info {
@@ -182,7 +268,7 @@ pub(super) fn call(
             let quiet = probe && !report.is_telling();
             let link =
                 mail::Link { endpoint, early, tls, secure, loopback, until, patience, info, probe };
-            match mail::run(scene, link, mail, tap) {
+            match mail::run(scene, link, mail, tap, &mut progress.later) {
                 Err(error) if quiet && error.exit() != Exit::MACHINE => Ok(error.exit()),
                 other => other,
             }

@@ -126,6 +126,11 @@ pub trait Session: Machine<Event = Event> {
     /// Are we still speaking ourselves? That part has a time limit.
     fn is_setting_up(&self) -> bool;
 
+    /// The recipients of a message who were refused for now, or of whom nothing was decided.
+    fn for_later(&self) -> Vec<String> {
+        Vec::new()
+    }
+
     /// Does it want a [`Session::renew`] after so much time of waiting?
     fn renew_after(&self) -> Option<Duration> {
         None

@@ -9,6 +9,7 @@ use super::tls::{implies_tls, is_loopback, named, parameters, starttls, tls_info
 use crate::cli::Environment;
 use crate::cli::args::Args;
 use crate::error::Error;
+use crate::modes::connect::Retry;
 use crate::modes::mail::trip::Expectation;
 use crate::modes::{call, connect, mail as mail_mode, secure};
 use crate::net::bind::Protocol;
@@ -190,6 +191,7 @@ pub(super) fn config(
         tls_info: tls_info(args)?,
         probe: args.probe,
         session,
+        retry: retry(args)?,
         expect: expected(args, mail.as_ref(), environment, report)?,
         mail,
         mx,
@@ -265,6 +267,20 @@ fn expected(
     }
     let patience = patience.unwrap_or(EXPECTED);
     Ok(Some(Expectation { call: Box::new(call), name: url.to_owned(), patience }))
+}
+
+/// `--retry 3` or `--retry 3:10s`
+fn retry(args: &Args) -> Result<Option<Retry>, Error> {
+    let Some(typed) = &args.retry else { return Ok(None) };
+    let (times, pause) = match typed.split_once(':') {
+        Some((times, pause)) => (times, Some(pause.to_owned())),
+        None => (typed.as_str(), None),
+    };
+    let times = times.parse().ok().filter(|n: &u32| is_number(times) && *n > 0);
+    let times = times.ok_or_else(|| {
+        usage(format!("--retry takes a number of tries, as 3 or 3:10s, not {}", quoted(typed)))
+    })?;
+    Ok(Some(Retry { times, pause: optional_time("--retry", pause.as_ref())? }))
 }
 
 /// `--proxy-protocol`

@@ -40,6 +40,7 @@ pub(super) fn config(
             args.proxy_protocol.is_some(),
             "--proxy-protocol and -l do not go together: it is said by who calls",
         ),
+        (args.retry.is_some(), "--retry and -l do not go together: it is about calling"),
         (args.probe, "-z and -l do not go together: -z calls, -l waits"),
         (
             args.source.is_some(),

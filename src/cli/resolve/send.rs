@@ -75,6 +75,7 @@ pub(super) fn sending(
         lmtp: args.lmtp,
         reports: reports(args)?,
         xclient: args.xclient.as_deref().map_or(Ok(Vec::new()), xclient)?,
+        left: None,
         written: None,
     }))
 }

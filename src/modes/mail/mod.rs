@@ -136,6 +136,8 @@ pub struct Sending {
     pub reports: Reports,
     /// Whom we speak for, as XCLIENT says it.
     pub xclient: Vec<(String, String)>,
+    /// Only these of its recipients are left.
+    pub left: Option<Vec<String>>,
     /// It is written; see [`Config::prepare`].
     pub written: Option<Written>,
 }
@@ -145,6 +147,17 @@ impl Config {
     pub fn is_replayable(&self) -> bool {
         let written = self.sending.as_ref().and_then(|sending| sending.written.as_ref());
         self.sending.is_some() && written.is_none_or(|written| !written.goes_on)
+    }
+
+    /// Reads all of the message, so that it can be said again.
+    ///
+    /// # Errors
+    /// Standard input cannot be read, or has more than 50 MiB.
+    pub(super) fn complete(&mut self) -> Result<(), Error> {
+        match self.sending.as_mut().and_then(|sending| sending.written.as_mut()) {
+            Some(written) => written.complete(),
+            None => Ok(()),
+        }
     }
 
     /// Remembers what is sent, to know it again; all of it is read for that.
@@ -221,9 +234,17 @@ pub struct Link {
 
 /// Holds the session.
 ///
+/// `later` gets the recipients of a message for whom it may be tried again.
+///
 /// # Errors
 /// What ended it; what the server said has been shown.
-pub fn run(scene: Scene<'_>, link: Link, mut config: Config, tap: Tap) -> Result<Exit, Error> {
+pub fn run(
+    scene: Scene<'_>,
+    link: Link,
+    mut config: Config,
+    tap: Tap,
+    later: &mut Vec<String>,
+) -> Result<Exit, Error> {
     let (protocol, host) = (config.protocol, config.server.0.clone());
     let session = |session_config: session::Config| -> Box<dyn Session> {
         match protocol {
@@ -259,7 +280,7 @@ pub fn run(scene: Scene<'_>, link: Link, mut config: Config, tap: Tap) -> Result
         };
         let order = order(&config, sending, written, login, must_upgrade, &link);
         let machine = Box::new(Sender::new(order));
-        return hold(scene, link, &config, tap, local, machine);
+        return hold(scene, link, &config, tap, local, machine, later);
     }
     if let Some(reading) = &config.reading {
         let setup = session(session::Config {
@@ -289,7 +310,7 @@ pub fn run(scene: Scene<'_>, link: Link, mut config: Config, tap: Tap) -> Result
             "nothing is verified before TLS begins: type STARTTLS, or use --starttls"
         ));
     }
-    hold(scene, link, &config, tap, local, machine)
+    hold(scene, link, &config, tap, local, machine, later)
 }
 
 /// Logs in, and then reads the mailbox.
@@ -333,7 +354,7 @@ fn read(
     let (info, early) = (None, Some(early));
     let link =
         Link { endpoint, early, tls, secure: true, loopback, until, patience, info, probe: false };
-    hold(scene, link, config, tap, local, machine)
+    hold(scene, link, config, tap, local, machine, &mut Vec::new())
 }
 
 /// What the machine that sends is told.
@@ -351,7 +372,7 @@ fn order(
     Order {
         helo: config.helo.clone(),
         from: sending.letter.from.as_ref().map_or_else(String::new, |from| from.address.clone()),
-        to: sending.letter.recipients(),
+        to: sending.left.clone().unwrap_or_else(|| sending.letter.recipients()),
         size,
         is_ascii: !goes_on && head.is_ascii(),
         head,
@@ -376,6 +397,7 @@ fn hold(
     tap: Tap,
     local: Endpoint,
     machine: Box<dyn Session>,
+    later: &mut Vec<String>,
 ) -> Result<Exit, Error> {
     let Scene { reactor, session, peer, report, .. } = scene;
     let typed = config.sending.is_none() && config.reading.is_none() && local.is_typed();
@@ -392,6 +414,7 @@ fn hold(
     let result = crate::engine::run(reactor, &mut talk, None);
     let totals = talk.dialogue.totals();
     let worst = talk.dialogue.machine().worst();
+    *later = talk.dialogue.machine().for_later();
     let (endpoint, _, tap) = talk.dialogue.into_parts();
     let result = match result {
         // ncat's own end of a session is the server's end.

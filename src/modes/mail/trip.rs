@@ -24,7 +24,7 @@ const LONGEST: Duration = Duration::from_secs(5);
 const MOST: u64 = 64 * 1024 * 1024;
 
 /// Where a message is expected.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Expectation {
     /// A call that reads the mailbox.
     pub call: Box<connect::Config>,
@@ -191,7 +191,8 @@ impl Expectation {
         let mut file = tempfile::tempfile().map_err(cannot)?;
         let capture = Capture(Arc::new(file.try_clone().map_err(cannot)?));
         let mail = Mail { reading: Some(reading), capture: Some(capture), ..mail.clone() };
-        match connect::call(&self.call, Some(mail), Tap::default(), &mut false, report)? {
+        let mut progress = connect::Progress::default();
+        match connect::call(&self.call, Some(mail), Tap::default(), &mut progress, report)? {
             // A mailbox that is empty has no message of any number.
             Exit::DONE | Exit::REFUSED => {}
             exit => {

@@ -118,6 +118,17 @@ struct Asked {
     recipient: usize,
 }
 
+/// What is known of a recipient.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    /// Nothing yet.
+    Open,
+    /// It may be tried again.
+    Later,
+    /// It has the message, is refused for good, or may have it.
+    Settled,
+}
+
 /// The machine.
 #[derive(Debug)]
 pub struct Sender {
@@ -135,6 +146,7 @@ pub struct Sender {
     /// So many recipients have been named.
     named: usize,
     accepted: Vec<usize>,
+    fates: Vec<Fate>,
     content: Stuffer,
     /// So much of `order.head` has gone out.
     at: usize,
@@ -162,6 +174,7 @@ impl Sender {
             introduced: false,
             named: 0,
             accepted: Vec::new(),
+            fates: vec![Fate::Open; order.to.len()],
             content: Stuffer::new(true, order.raw),
             at: 0,
             piece: Vec::new(),
@@ -273,7 +286,13 @@ impl Sender {
                 self.fail(refused("the message", &reply));
                 self.state = State::Waiting;
             }
-            (Verb::EndOfData, 200..=299) => self.events.push_back(Event::Taken(reply.clone())),
+            (Verb::EndOfData, 200..=299) => {
+                match self.order.lmtp {
+                    true => self.settle(asked.recipient, Fate::Settled),
+                    false => self.settle_accepted(Fate::Settled),
+                }
+                self.events.push_back(Event::Taken(reply.clone()));
+            }
             (Verb::EndOfData, _) if self.order.lmtp => self.lost(asked.recipient, &reply),
             (Verb::EndOfData, _) => self.fail(refused("the message", &reply)),
             (Verb::Quit, _) => self.state = State::Over,
@@ -316,7 +335,23 @@ impl Sender {
         Ok(())
     }
 
+    fn settle(&mut self, recipient: usize, fate: Fate) {
+        if let Some(known) = self.fates.get_mut(recipient) {
+            *known = fate;
+        }
+    }
+
+    fn settle_accepted(&mut self, fate: Fate) {
+        for recipient in self.accepted.clone() {
+            self.settle(recipient, fate);
+        }
+    }
+
     fn fail(&mut self, error: ProtocolError) {
+        if let ProtocolError::Refused { code: 500.., .. } = error {
+            // It is the whole that was refused.
+            self.fates.fill(Fate::Settled);
+        }
         self.failed.get_or_insert(error);
     }
 
@@ -324,6 +359,7 @@ impl Sender {
     fn lost(&mut self, recipient: usize, reply: &Reply) {
         let worst = if reply.code < 500 { Worst::Later } else { Worst::Refused };
         self.worst = self.worst.max(Some(worst));
+        self.settle(recipient, if reply.code < 500 { Fate::Later } else { Fate::Settled });
         if let Some(address) = self.order.to.get(recipient) {
             let line = [format!("{} ", reply.code).as_bytes(), reply.last()].concat();
             self.events.push_back(Event::NotFor(address.clone(), line));
@@ -555,13 +591,19 @@ impl Sender {
             // Those who are not named have it.
             Some(Verb::EndOfData) if self.order.lmtp => {
                 let asked = std::mem::take(&mut self.asked);
+                for one in &asked {
+                    self.settle(one.recipient, Fate::Settled);
+                }
                 let waiting = asked.iter().filter_map(|asked| self.order.to.get(asked.recipient));
                 self.events.extend(waiting.cloned().map(Event::InDoubt));
                 self.worst = self.worst.max(Some(Worst::Later));
                 self.state = State::Over;
                 self.events.pop_front().map_or(Ok(Step::Done), |event| Ok(Step::Event(event)))
             }
-            Some(Verb::EndOfData) => Err(ProtocolError::InDoubt),
+            Some(Verb::EndOfData) => {
+                self.settle_accepted(Fate::Settled);
+                Err(ProtocolError::InDoubt)
+            }
             Some(verb) => Err(ProtocolError::Cut { waiting_for: verb.awaited() }),
             None if self.state == State::Over => Ok(Step::Done),
             None => Err(ProtocolError::Cut { waiting_for: "the end of the message" }),
@@ -589,6 +631,19 @@ impl Session for Sender {
         self.worst
     }
 
+    fn for_later(&self) -> Vec<String> {
+        // Once the message is out, silence does not mean no.
+        let may_have_it =
+            self.is_whole && self.asked.iter().any(|asked| asked.verb == Verb::EndOfData);
+        let fates = self.fates.iter().enumerate();
+        let later = fates.filter(|(recipient, fate)| match fate {
+            Fate::Later => true,
+            Fate::Open => !(may_have_it && self.accepted.contains(recipient)),
+            Fate::Settled => false,
+        });
+        later.filter_map(|(recipient, _)| self.order.to.get(recipient).cloned()).collect()
+    }
+
     fn is_setting_up(&self) -> bool {
         !self.is_whole && self.state != State::Content && self.accepted.is_empty()
     }
@@ -598,6 +653,21 @@ impl Machine for Sender {
     type Event = Event;
 
     fn step(&mut self, ports: &mut Ports<'_>) -> Result<Step<Event>, ProtocolError> {
+        self.go(ports).inspect_err(|error| match error {
+            // Another time it may be otherwise, or it was noted when it came.
+            ProtocolError::Cut { .. } | ProtocolError::Refused { .. } | ProtocolError::InDoubt => {}
+            // Such a server, or such a message, stays as it is.
+            ProtocolError::Malformed { .. }
+            | ProtocolError::Declined { .. }
+            | ProtocolError::Distrusted { .. }
+            | ProtocolError::Missing { .. }
+            | ProtocolError::Unfinished { .. } => self.fates.fill(Fate::Settled),
+        })
+    }
+}
+
+impl Sender {
+    fn go(&mut self, ports: &mut Ports<'_>) -> Result<Step<Event>, ProtocolError> {
         loop {
             if let Some(event) = self.events.pop_front() {
                 return Ok(Step::Event(event));
