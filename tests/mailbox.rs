@@ -487,3 +487,76 @@ fn a_message_is_followed_into_the_mailbox() {
     ];
     run(&wrong, "").expect_code(2).expect_stderr("--expect-in takes a URL");
 }
+
+#[test]
+fn a_login_is_bound_to_the_very_connection_that_openssl_sees() {
+    if !tool::have("openssl") {
+        return;
+    }
+    let dir = tool::dir();
+    tool::certified(&dir);
+    let (cert, key) = (dir.path().join("cert.pem"), dir.path().join("key.pem"));
+    let port = tool::free_port();
+    let label = "EXPORTER-Channel-Binding";
+    let mut server = tool::start(
+        "openssl",
+        &[
+            "s_server",
+            "-accept",
+            &format!("127.0.0.1:{port}"),
+            "-cert",
+            arg(&cert),
+            "-key",
+            arg(&key),
+            "-tls1_3",
+            "-crlf",
+            "-keymatexport",
+            label,
+            "-keymatexportlen",
+            "32",
+            "-naccept",
+            "1",
+        ],
+    );
+    server.wait_stdout("ACCEPT");
+    let place = format!("127.0.0.1:{port}");
+    let args = ["--pop3", "--ssl", "--ssl-insecure", "--auth", "ann:secret", "--list", &place];
+    let client = tool::ncat(&args);
+    server.wait_stdout("Keying material: ");
+    server.send("+OK hi\n");
+    server.wait_stdout("CAPA");
+    server.send("+OK\nSASL PLAIN SCRAM-SHA-256 SCRAM-SHA-256-PLUS\n.\n");
+    let line_with = |server: &tool::Running, start: &str| {
+        server.wait_stdout(start);
+        let mut line = String::new();
+        tool::wait_until("a whole line", || {
+            let text = String::from_utf8_lossy(&server.stdout()).into_owned();
+            let (_, rest) = text.split_once(start).unwrap_or_default();
+            line = rest.split_once('\n').map_or(String::new(), |(line, _)| line.trim().to_owned());
+            !line.is_empty()
+        });
+        line
+    };
+    use base64::Engine as _;
+    let base64 = base64::engine::general_purpose::STANDARD;
+    let first = base64.decode(line_with(&server, "AUTH SCRAM-SHA-256-PLUS ")).unwrap();
+    let first = String::from_utf8(first).unwrap();
+    let (header, bare) = first.split_once("n=ann,").unwrap();
+    assert_eq!(header, "p=tls-exporter,,");
+    let nonce = bare.strip_prefix("r=").unwrap();
+    let challenge = base64.encode(format!("r={nonce}X,s=QSXCR+Q6sek8bf92,i=4096"));
+    server.send(format!("+ {challenge}\n"));
+    // What comes next in the server's output is the client's last message.
+    let begins = base64.encode("c=cD10");
+    let last = line_with(&server, &begins);
+    let last = base64.decode(format!("{begins}{last}")).unwrap();
+    let last = String::from_utf8(last).unwrap();
+    let bound = last.strip_prefix("c=").unwrap().split(',').next().unwrap();
+    let bound = base64.decode(bound).unwrap();
+    let material = line_with(&server, "Keying material: ");
+    let hex: String =
+        bound["p=tls-exporter,,".len()..].iter().map(|b| format!("{b:02X}")).collect();
+    assert_eq!(hex, material);
+    server.send("-ERR [AUTH] no\n");
+    client.finish().expect_code(77);
+}

@@ -241,7 +241,12 @@ impl<M: Machine> Dialogue<M> {
         }
         let before = self.peer.received_total + self.peer.sent_total;
         for _ in 0..ROUNDS {
+            let handshaking = self.peer.endpoint.is_handshaking();
             let moved = self.exchange()?;
+            if handshaking && !self.peer.endpoint.is_handshaking() {
+                // Whoever drives us may have something to tell the machine of it.
+                return self.wait(now, before, Outcome::Runnable);
+            }
             if let Some(parting) = self.parting.take() {
                 let held_up = match &parting {
                     Parting::Tls => self.peer.has_words(),

@@ -157,6 +157,14 @@ impl Endpoint {
         matches!(self.layer, Layer::None)
     }
 
+    /// What a login can be bound to (RFC 9266); `None` where TLS is not on, or older than 1.3.
+    pub fn binding(&self) -> Option<[u8; 32]> {
+        match &self.layer {
+            Layer::Tls(tls) => tls.binding(),
+            Layer::None | Layer::Dtls(_) => None,
+        }
+    }
+
     /// What both sides agreed on; `None` without TLS, and until its handshake is over.
     pub fn agreed(&self) -> Option<Agreed> {
         match &self.layer {

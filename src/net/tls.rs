@@ -126,6 +126,17 @@ impl Tls {
         Some(Agreed { version, suite, group, alpn, chain })
     }
 
+    /// What names this very connection and no other, for logins that are bound to it
+    /// (`tls-exporter`, RFC 9266). Only of TLS 1.3: before it, it takes an extension of which
+    /// rustls does not tell whether it was used.
+    pub fn binding(&self) -> Option<[u8; 32]> {
+        if self.conn.protocol_version() != Some(rustls::ProtocolVersion::TLSv1_3) {
+            return None;
+        }
+        let label = b"EXPORTER-Channel-Binding";
+        self.conn.export_keying_material([0; 32], label, Some(b"")).ok()
+    }
+
     pub(super) fn can_read(&self) -> bool {
         !self.conn.is_handshaking() && (!self.conn.wants_read() || self.socket_ended)
     }

@@ -126,6 +126,9 @@ pub trait Session: Machine<Event = Event> {
     /// Are we still speaking ourselves? That part has a time limit.
     fn is_setting_up(&self) -> bool;
 
+    /// TLS is on, and this names the connection: a login can be bound to it.
+    fn bind(&mut self, _binding: &[u8]) {}
+
     /// The recipients of a message who were refused for now, or of whom nothing was decided.
     fn for_later(&self) -> Vec<String> {
         Vec::new()

@@ -139,6 +139,7 @@ fn config(options: &str) -> Config {
                     nonce: "rOprNGfwEbeRWgbNEkqO".into(),
                     host: "server.test".into(),
                     port: 143,
+                    binding: None,
                 });
             }
         }

@@ -166,6 +166,9 @@ impl<'a> Helped<'a> {
     fn upgraded(&mut self) {
         self.handshaking = false;
         self.upgraded = true;
+        if let Some(binding) = self.dialogue.peer().binding() {
+            self.dialogue.machine_mut().bind(&binding);
+        }
         let Some(tls) = &self.tls else { return };
         tls.announce(self.dialogue.peer(), self.report);
         if let Some(format) = self.info {

@@ -266,6 +266,7 @@ pub fn run(
             nonce: crate::sys::random_hex(),
             host: config.server.0.clone(),
             port: config.server.1,
+            binding: link.endpoint.binding().map(Vec::from),
         }),
         Password::Ask => None,
     });

@@ -307,7 +307,8 @@ impl Session {
             return Ok(());
         };
         let chosen = login.choose(mechanisms.iter().map(String::as_str));
-        let in_clear = matches!(chosen, None | Some(Mechanism::Plain | Mechanism::Login));
+        let mechanism = chosen.map(|choice| choice.mechanism);
+        let in_clear = matches!(mechanism, None | Some(Mechanism::Plain | Mechanism::Login));
         if let Some(timestamp) = self.timestamp.as_ref().filter(|_| login.only.is_none())
             && in_clear
             && !self.secure
@@ -452,6 +453,12 @@ fn refused(what: &'static str, reply: &Reply) -> ProtocolError {
 impl session::Session for Session {
     fn worst(&self) -> Option<Worst> {
         self.worst
+    }
+
+    fn bind(&mut self, binding: &[u8]) {
+        if let Some(login) = &mut self.config.login {
+            login.binding = Some(binding.to_vec());
+        }
     }
 
     fn is_setting_up(&self) -> bool {

@@ -14,8 +14,11 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, KeyInit, Mac};
 use md5::{Digest as _, Md5};
-use scram::{Hash, Scram};
+use scram::{Binding, Hash, Scram};
 use std::fmt;
+
+/// How the mechanisms that are bound to a connection are told from the others.
+const PLUS: &str = "-PLUS";
 
 /// A password: it can be sent, and it cannot be printed.
 #[derive(Clone, PartialEq, Eq)]
@@ -61,24 +64,44 @@ pub struct Login {
     pub host: String,
     /// See `host`.
     pub port: u16,
+    /// What names the TLS connection, where the login can be bound to it (RFC 9266).
+    pub binding: Option<Vec<u8>>,
+}
+
+/// A mechanism that a server offers, as it is to be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Choice {
+    /// The mechanism.
+    pub mechanism: Mechanism,
+    /// In its form `-PLUS`, bound to the TLS connection: nobody in between can pass it on.
+    pub bound: bool,
 }
 
 impl Login {
     /// The strongest of the mechanisms that a server offers and that may be used.
-    pub fn choose<'a>(&self, offered: impl IntoIterator<Item = &'a str>) -> Option<Mechanism> {
-        let offered = offered.into_iter().filter_map(Mechanism::named);
-        let may = |mechanism: &Mechanism| match &self.only {
-            Some(only) => only.contains(mechanism),
-            None => mechanism.is_for_passwords(),
+    pub fn choose<'a>(&self, offered: impl IntoIterator<Item = &'a str>) -> Option<Choice> {
+        let offered = offered.into_iter().filter_map(|name| {
+            let plain = name.len().checked_sub(PLUS.len()).and_then(|at| {
+                let (head, tail) = (name.get(..at)?, name.get(at..)?);
+                tail.eq_ignore_ascii_case(PLUS).then_some(head)
+            });
+            let mechanism = Mechanism::named(plain.unwrap_or(name))?;
+            Some(Choice { mechanism, bound: plain.is_some() })
+        });
+        let may = |choice: &Choice| match &self.only {
+            _ if choice.bound && self.binding.is_none() => false,
+            Some(only) => only.contains(&choice.mechanism),
+            None => choice.mechanism.is_for_passwords(),
         };
-        offered.filter(may).min()
+        offered.filter(may).min_by_key(|choice| (!choice.bound, choice.mechanism))
     }
 
     /// Begins.
-    pub fn start(&self, mechanism: Mechanism) -> Exchange {
+    pub fn start(&self, choice: impl Into<Choice>) -> Exchange {
+        let Choice { mechanism, bound } = choice.into();
         let state = match mechanism {
-            Mechanism::ScramSha256 => self.scram(Hash::Sha256),
-            Mechanism::ScramSha1 => self.scram(Hash::Sha1),
+            Mechanism::ScramSha256 => self.scram(Hash::Sha256, bound),
+            Mechanism::ScramSha1 => self.scram(Hash::Sha1, bound),
             Mechanism::CramMd5
             | Mechanism::OAuthBearer
             | Mechanism::XOAuth2
@@ -87,11 +110,23 @@ impl Login {
             | Mechanism::External
             | Mechanism::Anonymous => State::Answered(0),
         };
-        Exchange { mechanism, login: self.clone(), state }
+        Exchange { mechanism, bound, login: self.clone(), state }
     }
 
-    fn scram(&self, hash: Hash) -> State {
-        State::Scram(Scram::new(hash, &self.credentials, &self.nonce))
+    fn scram(&self, hash: Hash, bound: bool) -> State {
+        let binding = match (&self.binding, bound) {
+            (Some(binding), true) => Binding::Bound(binding.clone()),
+            // It would have been chosen.
+            (Some(_), false) => Binding::NotOffered,
+            (None, _) => Binding::Impossible,
+        };
+        State::Scram(Scram::new(hash, &self.credentials, &self.nonce, binding))
+    }
+}
+
+impl From<Mechanism> for Choice {
+    fn from(mechanism: Mechanism) -> Self {
+        Self { mechanism, bound: false }
     }
 }
 
@@ -173,6 +208,7 @@ enum State {
 #[derive(Debug, Clone)]
 pub struct Exchange {
     mechanism: Mechanism,
+    bound: bool,
     login: Login,
     state: State,
 }
@@ -180,7 +216,11 @@ pub struct Exchange {
 impl Exchange {
     /// The mechanism's registered name.
     pub fn name(&self) -> &'static str {
-        self.mechanism.name()
+        match (self.mechanism, self.bound) {
+            (Mechanism::ScramSha256, true) => "SCRAM-SHA-256-PLUS",
+            (Mechanism::ScramSha1, true) => "SCRAM-SHA-1-PLUS",
+            (mechanism, _) => mechanism.name(),
+        }
     }
 
     /// What the client says first, where the mechanism lets it begin.
@@ -312,6 +352,7 @@ mod tests {
             nonce: "nonce".into(),
             host: "server.example.com".into(),
             port: 143,
+            binding: None,
         }
     }
 
@@ -406,11 +447,15 @@ mod tests {
             // Who gives a name does not want to be nobody.
             (&["ANONYMOUS"], None),
         ] {
-            assert_eq!(ann.choose(offered.iter().copied()), chosen, "{offered:?}");
+            assert_eq!(
+                ann.choose(offered.iter().copied()),
+                chosen.map(Choice::from),
+                "{offered:?}"
+            );
         }
         let only = Some(vec![Mechanism::XOAuth2, Mechanism::Login]);
         let told = Login { only, ..ann };
-        assert_eq!(told.choose(["PLAIN", "LOGIN"]), Some(Mechanism::Login));
+        assert_eq!(told.choose(["PLAIN", "LOGIN"]), Some(Mechanism::Login.into()));
         assert_eq!(told.choose(["PLAIN"]), None);
     }
 
@@ -419,5 +464,27 @@ mod tests {
         let mut exchange = login("ann", "tanstaaf").start(Mechanism::ScramSha256);
         exchange.initial();
         assert!(!format!("{exchange:?}").contains("tanstaaf"));
+    }
+
+    #[test]
+    fn a_login_is_bound_to_its_connection_where_both_can() {
+        let offered = ["PLAIN", "SCRAM-SHA-1", "scram-sha-1-plus", "SCRAM-SHA-256"];
+        let free = login("ann", "x");
+        assert_eq!(free.choose(offered), Some(Mechanism::ScramSha256.into()));
+        let bindable = Login { binding: Some(vec![7; 32]), ..login("ann", "x") };
+        let choice = bindable.choose(offered).unwrap();
+        assert_eq!(choice, Choice { mechanism: Mechanism::ScramSha1, bound: true });
+        let mut exchange = bindable.start(choice);
+        assert_eq!(exchange.name(), "SCRAM-SHA-1-PLUS");
+        assert_eq!(text(exchange.initial().unwrap()), "p=tls-exporter,,n=ann,r=nonce");
+        let answer = exchange.answer(b"r=nonceX,s=QSXCR+Q6sek8bf92,i=4096").unwrap();
+        let bound = encode(&[b"p=tls-exporter,,", &[7; 32][..]].concat());
+        assert!(text(&answer).starts_with(&format!("c={bound},r=nonceX,p=")), "{}", text(&answer));
+        // Who could, and is not offered it, says so: a server that did offer it will see.
+        let choice = bindable.choose(["SCRAM-SHA-256"]).unwrap();
+        let mut exchange = bindable.start(choice);
+        assert_eq!(text(exchange.initial().unwrap()), "y,,n=ann,r=nonce");
+        let answer = exchange.answer(b"r=nonceX,s=QSXCR+Q6sek8bf92,i=4096").unwrap();
+        assert!(answer.starts_with(b"c=eSws,r=nonceX,p="));
     }
 }

@@ -64,9 +64,41 @@ enum State {
     Verified,
 }
 
+/// What is said of the connection beneath (RFC 5802 §6).
+#[derive(Debug, Clone)]
+pub(super) enum Binding {
+    /// We cannot bind.
+    Impossible,
+    /// We could, and the server seems not to: it will see if somebody made it seem so.
+    NotOffered,
+    /// To this.
+    Bound(Vec<u8>),
+}
+
+impl Binding {
+    /// `gs2-header`
+    fn header(&self) -> &'static str {
+        match self {
+            Self::Impossible => "n,,",
+            Self::NotOffered => "y,,",
+            Self::Bound(_) => "p=tls-exporter,,",
+        }
+    }
+
+    /// What is proven with it.
+    fn proven(&self) -> Vec<u8> {
+        let header = self.header().as_bytes();
+        match self {
+            Self::Impossible | Self::NotOffered => header.to_vec(),
+            Self::Bound(data) => [header, data].concat(),
+        }
+    }
+}
+
 /// The client's side.
 #[derive(Debug, Clone)]
 pub(super) struct Scram {
+    binding: Binding,
     hash: Hash,
     user: String,
     password: Secret,
@@ -75,8 +107,14 @@ pub(super) struct Scram {
 }
 
 impl Scram {
-    pub(super) fn new(hash: Hash, credentials: &Credentials, nonce: &str) -> Self {
+    pub(super) fn new(
+        hash: Hash,
+        credentials: &Credentials,
+        nonce: &str,
+        binding: Binding,
+    ) -> Self {
         Self {
+            binding,
             hash,
             user: name(&credentials.user),
             password: credentials.password.clone(),
@@ -85,9 +123,9 @@ impl Scram {
         }
     }
 
-    /// `client-first-message`: no channel binding, who we are, our nonce.
+    /// `client-first-message`: what we bind to, who we are, our nonce.
     pub(super) fn first(&self) -> Vec<u8> {
-        format!("n,,{}", self.first_bare()).into_bytes()
+        format!("{}{}", self.binding.header(), self.first_bare()).into_bytes()
     }
 
     fn first_bare(&self) -> String {
@@ -146,7 +184,7 @@ impl Scram {
                 "it wants {rounds} iterations, and only {FEWEST} to {MOST} make sense"
             ));
         }
-        let unproven = format!("c=biws,r={nonce}");
+        let unproven = format!("c={},r={nonce}", STANDARD.encode(self.binding.proven()));
         let message = format!("{},{challenge},{unproven}", self.first_bare());
         let hash = self.hash;
         let salted = hash.stretch(self.password.bytes(), &salt, rounds);
@@ -175,7 +213,7 @@ mod tests {
 
     fn scram(hash: Hash, nonce: &str) -> Scram {
         let credentials = Credentials { user: "user".into(), password: Secret::new("pencil") };
-        Scram::new(hash, &credentials, nonce)
+        Scram::new(hash, &credentials, nonce, Binding::Impossible)
     }
 
     fn says(scram: &mut Scram, challenge: &str) -> Result<String, String> {

@@ -644,6 +644,12 @@ impl Session for Sender {
         later.filter_map(|(recipient, _)| self.order.to.get(recipient).cloned()).collect()
     }
 
+    fn bind(&mut self, binding: &[u8]) {
+        if let Some(login) = &mut self.order.login {
+            login.binding = Some(binding.to_vec());
+        }
+    }
+
     fn is_setting_up(&self) -> bool {
         !self.is_whole && self.state != State::Content && self.accepted.is_empty()
     }

@@ -433,6 +433,12 @@ impl session::Session for Session {
         self.worst
     }
 
+    fn bind(&mut self, binding: &[u8]) {
+        if let Some(login) = &mut self.config.login {
+            login.binding = Some(binding.to_vec());
+        }
+    }
+
     fn is_setting_up(&self) -> bool {
         match self.state {
             State::Setup => self.config.has_setup(),

@@ -86,6 +86,7 @@ fn config(login: Option<(&str, &str, Option<Mechanism>)>, starttls: bool) -> Con
             nonce: "rOprNGfwEbeRWgbNEkqO".into(),
             host: "mail.test".into(),
             port: 110,
+            binding: None,
         }),
         pace: Pace::LockStep,
         content: Style::default(),

@@ -18,6 +18,7 @@ fn client(mechanism: Mechanism, user: &str, password: &str) -> Exchange {
         nonce: "rOprNGfwEbeRWgbNEkqO".into(),
         host: "mail.test".into(),
         port: 110,
+        binding: None,
     };
     login.start(mechanism)
 }
