@@ -171,7 +171,7 @@ fn no_file_names_a_registry_or_the_place_where_it_was_made() {
         for (number, line) in lines(&text) {
             for word in words.iter().filter(|word| line.contains(**word)) {
                 // Cargo writes where packages come from, and that is its business.
-                if file != "Cargo.lock" {
+                if !file.ends_with("Cargo.lock") {
                     wrong.push(format!("{file}:{number}: {word}"));
                 }
             }

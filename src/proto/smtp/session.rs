@@ -148,6 +148,15 @@ impl Session {
         let asked = match self.asked.pop_front() {
             Some(asked) => asked,
             None if closing => Asked { verb: Verb::Other, ours: false },
+            // It does not want to hear the rest, and no second reply comes behind the end. What has
+            // no end is not delivered.
+            None if self.state == State::Data && reply.code >= 400 => {
+                self.events.push_back(Event::Remark(
+                    "the server has answered before the end of the message: the session is over",
+                ));
+                self.state = State::Over;
+                Asked { verb: Verb::EndOfData, ours: false }
+            }
             None => {
                 let line = format!("{} ", reply.code).into_bytes();
                 self.events.push_back(Event::Unasked([&line, reply.last()].concat()));
@@ -494,5 +503,50 @@ impl Machine for Session {
             }
             return Ok(Step::Wait);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::content::Style;
+    use crate::proto::{Input, Output};
+
+    #[test]
+    fn a_reply_in_the_middle_of_a_message_ends_the_session() {
+        // A second reply, behind the end of the message, was waited for, and it never comes.
+        let mut session = Session::new(Config {
+            helo: "client.test".into(),
+            starttls: false,
+            secure: false,
+            login: None,
+            pace: Pace::LockStep,
+            content: Style::default(),
+            setup_only: false,
+        });
+        let (mut said, mut shown, mut ended) = (Vec::new(), Vec::new(), [false; 2]);
+        let mut heard = Vec::new();
+        for (peer, user) in [
+            (&b"220 hi\r\n"[..], &b"DATA\n"[..]),
+            (b"354 go\r\n", b"Subject: x\n"),
+            (b"452 4.3.1 full\r\n", b"more\n"),
+        ] {
+            let [ended_peer, ended_user] = &mut ended;
+            let mut ports = Ports {
+                peer: Input::new(peer, false),
+                to_peer: Output::new(&mut said, 1000, ended_peer),
+                user: Input::new(user, false),
+                to_user: Output::new(&mut shown, 1000, ended_user),
+            };
+            loop {
+                match session.step(&mut ports).unwrap() {
+                    Step::Event(event) => heard.push(event),
+                    Step::Wait | Step::Done | Step::StartTls => break,
+                }
+            }
+        }
+        assert_eq!(said, b"DATA\r\nSubject: x\r\n");
+        assert_eq!((session.state, session.worst), (State::Over, Some(Worst::Later)));
+        assert!(heard.iter().any(|event| matches!(event, Event::Remark(_))), "{heard:?}");
     }
 }
