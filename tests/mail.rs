@@ -346,3 +346,37 @@ fn users_and_passwords_are_kept_in_a_netrc_file() {
     let missing = ["--smtp", "mail.test", "--netrc=/no/such"];
     run(&missing, "").expect_code(2).expect_stderr("cannot read --netrc /no/such");
 }
+
+#[test]
+fn a_login_that_is_typed_is_encoded_for_who_types() {
+    let (server, port) = tool::serving(&["--smtp", "-k", "--auth", "ann:s p"]);
+    let port = port.to_string();
+    let (person, mut terminal) = tool::on_terminal(&["--smtp", "127.0.0.1", &port]);
+    person.wait_stdout("220 ");
+    terminal.type_text("EHLO me\n");
+    person.wait_stdout("250 ");
+    terminal.type_text("AUTH LOGIN\n");
+    person.wait_stdout("Username (base64 by ncat");
+    terminal.type_text("ann\n");
+    person.wait_stdout("Password (base64 by ncat");
+    tool::wait_until("no echo", || !terminal.echoes());
+    terminal.type_text("s p\n");
+    person.wait_stdout("235 2.7.0");
+    assert_eq!(terminal.modes(), terminal.before);
+    terminal.type_text("QUIT\n");
+    person.wait_stdout("221 ");
+    let shown = String::from_utf8(person.stdout()).unwrap();
+    assert!(!shown.contains("s p"), "{shown}");
+    // Whoever answers nothing types the line himself.
+    let (person, mut terminal) = tool::on_terminal(&["--smtp", "127.0.0.1", &port]);
+    person.wait_stdout("220 ");
+    terminal.type_text("EHLO me\n");
+    person.wait_stdout("250 ");
+    terminal.type_text("AUTH PLAIN\n");
+    person.wait_stdout("user (PLAIN by ncat");
+    terminal.type_text("\n");
+    tool::wait_until("echo", || terminal.echoes());
+    terminal.type_text("AGFubgBzIHA=\n");
+    person.wait_stdout("235 2.7.0");
+    drop(server);
+}

@@ -170,6 +170,7 @@ fn config(options: u8) -> Config {
         pace: if options & 1 == 0 { Pace::LockStep } else { Pace::Typed },
         content: Style::default(),
         setup_only: options & 2 != 0,
+        asks: options & 4 != 0,
     }
 }
 

@@ -41,6 +41,8 @@ pub struct Config {
     pub content: Style,
     /// Nobody types: the session is over when TLS is on (and the login done).
     pub setup_only: bool,
+    /// A person types, and may be asked for what a login of his own needs.
+    pub asks: bool,
 }
 
 impl Config {
@@ -105,6 +107,9 @@ pub enum Event {
     Remark(&'static str),
     /// Why the server is about to refuse the login, in its own words: raw.
     LoginNote(Vec<u8>),
+    /// A login that the person began by this command wants an answer to this challenge (decoded):
+    /// he may be asked for it, and [`Session::answer`] takes what he says.
+    Challenge(String, Vec<u8>),
 }
 
 /// How bad a reply was, the worst last.
@@ -125,6 +130,10 @@ pub trait Session: Machine<Event = Event> {
 
     /// Are we still speaking ourselves? That part has a time limit.
     fn is_setting_up(&self) -> bool;
+
+    /// What the person has said to [`Event::Challenge`], to be encoded; nothing, if he types it
+    /// himself.
+    fn answer(&mut self, _answer: Option<Vec<u8>>) {}
 
     /// TLS is on, and this names the connection: a login can be bound to it.
     fn bind(&mut self, _binding: &[u8]) {}

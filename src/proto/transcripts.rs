@@ -114,6 +114,7 @@ fn config(options: &str) -> Config {
         pace: Pace::LockStep,
         content: Style::default(),
         setup_only: false,
+        asks: false,
     };
     for option in options.split_whitespace() {
         match option {
@@ -493,6 +494,8 @@ transcripts! {
     one_may_stop_half_way => "send-stop",
     a_421_ends_a_message_too => "send-421",
     a_greeting_may_refuse_a_message => "send-greeting-refuses",
+    what_a_server_cannot_carry_is_not_sent => "send-8bit-not-offered",
+    a_421_is_the_answer_for_all_that_are_left => "send-lmtp-421",
     whom_we_speak_for_is_said_and_all_begins_anew => "send-xclient",
     xclient_is_for_who_offers_it => "send-xclient-not-offered",
 }

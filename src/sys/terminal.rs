@@ -33,15 +33,31 @@ impl Drop for Quiet<'_> {
 /// `ENXIO` without a controlling terminal; `UnexpectedEof` if the person ends the input instead
 /// of answering; `InvalidData` past 4096 bytes.
 pub fn ask_secret(prompt: &str) -> io::Result<Vec<u8>> {
+    ask(prompt, false)
+}
+
+/// The same with echo, for what is no secret.
+///
+/// # Errors
+/// See [`ask_secret`].
+pub fn ask_line(prompt: &str) -> io::Result<Vec<u8>> {
+    ask(prompt, true)
+}
+
+fn ask(prompt: &str, echoes: bool) -> io::Result<Vec<u8>> {
     let tty = OpenOptions::new().read(true).write(true).open("/dev/tty")?;
     let held = Held::fatal();
     let quiet = Quiet { tty: &tty, before: tcgetattr(&tty)? };
     let mut modes = quiet.before.clone();
-    modes.local_modes &= !LocalModes::ECHO;
+    if !echoes {
+        modes.local_modes &= !LocalModes::ECHO;
+    }
     tcsetattr(&tty, OptionalActions::Flush, &modes)?;
     (&tty).write_all(prompt.as_bytes())?;
     let secret = read_line(&tty, &held);
-    (&tty).write_all(b"\n")?;
+    if !echoes {
+        (&tty).write_all(b"\n")?;
+    }
     drop(quiet); // the modes first, then the signals
     drop(held);
     secret

@@ -9,6 +9,7 @@ use crate::net::endpoint::Endpoint;
 use crate::proto::session::{Answer, Event, Session};
 use crate::proto::{ProtocolError, smtp};
 use crate::report::Report;
+use crate::sys::terminal::{ask_line, ask_secret};
 use crate::term::explain::{self, After, store};
 use crate::term::safe::quote;
 use std::time::{Duration, Instant};
@@ -159,6 +160,10 @@ impl<'a> Helped<'a> {
                 }
             }
             Event::Ready => {}
+            Event::Challenge(mechanism, challenge) => {
+                let answer = ask(&mechanism, &challenge, self.report);
+                self.dialogue.machine_mut().answer(answer);
+            }
         }
     }
 
@@ -240,6 +245,33 @@ impl Conversation for Helped<'_> {
         let until = self.is_timed().then_some(self.until);
         let renewal = self.renewal.map(|(_, at)| at);
         [self.dialogue.deadline(), until, renewal].into_iter().flatten().min()
+    }
+}
+
+/// Asks on the terminal for what a login needs that the person has begun: he types it in clear
+/// words, and it goes out as the mechanism wants it. Nothing, if he would rather type it himself.
+fn ask(mechanism: &str, challenge: &[u8], report: &Report) -> Option<Vec<u8>> {
+    let asked = |prompt: &str, secret: bool| {
+        let answer = if secret { ask_secret(prompt) } else { ask_line(prompt) };
+        answer.ok().filter(|answer| !answer.is_empty())
+    };
+    match mechanism {
+        "LOGIN" => {
+            let wanted = quoted(challenge.trim_ascii_end());
+            let secret = !wanted.to_ascii_lowercase().starts_with("user");
+            let by_hand = "base64 by ncat; nothing: you type the line yourself";
+            asked(&format!("{} ({by_hand}): ", wanted.trim_end_matches(':')), secret)
+        }
+        "PLAIN" if challenge.is_empty() => {
+            let user = asked("user (PLAIN by ncat; nothing: you type the line yourself): ", false)?;
+            let password = asked("password: ", true)?;
+            Some([&[], user.as_slice(), password.as_slice()].join(&0))
+        }
+        _ => {
+            let challenge = quoted(challenge);
+            report.aside(format_args!("the challenge means: {challenge}"));
+            None
+        }
     }
 }
 

@@ -292,6 +292,7 @@ pub fn run(
             pace: Pace::LockStep,
             content: config.content,
             setup_only: true,
+            asks: false,
         });
         return read(scene, link, &config, tap, setup, reading);
     }
@@ -305,6 +306,7 @@ pub fn run(
         pace: config.pace.unwrap_or(pace),
         content: config.content,
         setup_only: false,
+        asks: local.is_typed(),
     });
     if config.verify && !link.secure && !must_upgrade {
         scene.report.warning(format_args!(
@@ -467,6 +469,7 @@ fn upgrade(
         pace: Pace::LockStep,
         content: config.content,
         setup_only: true,
+        asks: false,
     });
     let nobody = Endpoint::new(Io::Pair { rx: None, tx: None });
     let manners = Manners { send: false, receive: Receive::Discard, ..Manners::default() };

@@ -300,7 +300,12 @@ impl Sender {
         }
         // With 421 the server hangs up, whatever else was under way.
         if code == 421 {
-            self.asked.clear();
+            // In LMTP that is the answer for all that were to be answered.
+            for asked in std::mem::take(&mut self.asked) {
+                if self.order.lmtp && asked.verb == Verb::EndOfData {
+                    self.lost(asked.recipient, &reply);
+                }
+            }
             self.failed.get_or_insert(refused("to go on", &reply));
         }
         self.go_on(ports)
@@ -484,6 +489,9 @@ impl Sender {
         if self.offers.eight_bit && !self.order.is_ascii {
             line += " BODY=8BITMIME";
         }
+        if self.may_not_send(&self.order.head) {
+            return Err(NO_EIGHT_BIT);
+        }
         if reports.is_wanted() && !self.offers.dsn {
             return Err(ProtocolError::Missing {
                 what: "DSN, which --dsn-notify and its kin need",
@@ -510,14 +518,17 @@ impl Sender {
     }
 
     /// The next piece of the message. False if nothing can be sent now.
-    fn speak(&mut self, ports: &mut Ports<'_>) -> bool {
+    fn speak(&mut self, ports: &mut Ports<'_>) -> Result<bool, ProtocolError> {
         if self.state != State::Content || ports.to_peer.room() == 0 {
-            return false;
+            return Ok(false);
         }
         if self.offers.chunking && !self.order.lmtp {
             return self.speak_in_pieces(ports);
         }
         let (piece, over) = self.next(ports, usize::MAX);
+        if self.may_not_send(&piece) {
+            return Err(NO_EIGHT_BIT);
+        }
         ports.to_peer.with(|out| self.content.encode(&piece, out));
         if over {
             ports.to_peer.with(|out| self.content.finish(out));
@@ -528,15 +539,24 @@ impl Sender {
             let asked = about.into_iter();
             self.asked.extend(asked.map(|recipient| Asked { verb: Verb::EndOfData, recipient }));
         }
-        over || !piece.is_empty()
+        Ok(over || !piece.is_empty())
+    }
+
+    /// Are there octets in it that this server has not said it can carry (RFC 6152)? To make
+    /// others of them would break what is signed.
+    fn may_not_send(&self, piece: &[u8]) -> bool {
+        !self.offers.eight_bit && !self.order.raw && !piece.is_ascii()
     }
 
     /// BDAT: octets are counted, and nothing in them is an end.
-    fn speak_in_pieces(&mut self, ports: &mut Ports<'_>) -> bool {
+    fn speak_in_pieces(&mut self, ports: &mut Ports<'_>) -> Result<bool, ProtocolError> {
         if !self.asked.is_empty() && !self.offers.pipelining {
-            return false;
+            return Ok(false);
         }
         let (piece, over) = self.next(ports, PIECE);
+        if self.may_not_send(&piece) {
+            return Err(NO_EIGHT_BIT);
+        }
         self.content.encode(&piece, &mut self.piece);
         if over {
             self.content.finish(&mut self.piece);
@@ -553,7 +573,7 @@ impl Sender {
         if over {
             self.message_is_out();
         }
-        over || !piece.is_empty()
+        Ok(over || !piece.is_empty())
     }
 
     fn message_is_out(&mut self) {
@@ -610,6 +630,11 @@ impl Sender {
         }
     }
 }
+
+/// A message that this server cannot carry.
+const NO_EIGHT_BIT: ProtocolError = ProtocolError::Missing {
+    what: "8BITMIME, which octets beyond ASCII in the message need (--raw sends them all the same)",
+};
 
 /// Octets that a parameter cannot carry, as RFC 3461 §4 writes them.
 fn xtext(text: &str) -> String {
@@ -693,7 +718,7 @@ impl Sender {
                 }
                 State::Waiting | State::Content => {}
             }
-            if self.hear(ports)? || self.speak(ports) {
+            if self.hear(ports)? || self.speak(ports)? {
                 continue;
             }
             if ports.peer.is_over() {

@@ -13,7 +13,7 @@
 use super::{Offers, Verb};
 use crate::proto::content::Content;
 use crate::proto::reply::{LONGEST_LINE, Reader, Reply};
-use crate::proto::sasl::Exchange;
+use crate::proto::sasl::{self, Exchange};
 use crate::proto::session::{
     self, Answer, Config, Event, Pace, Worst, accept, auth_line, no_mechanism, respond,
 };
@@ -64,6 +64,10 @@ pub struct Session {
     content: Content,
     /// An AUTH dialogue of the person's is open: the next line is an answer, not a command.
     challenged: bool,
+    /// The mechanism of that dialogue, as it was typed.
+    typed_login: String,
+    /// What the person has said to a challenge, and we are to encode.
+    answer: Option<Vec<u8>>,
     /// Our own login.
     login: Option<Exchange>,
     tls_is_ours: bool,
@@ -83,6 +87,8 @@ impl Session {
             secure: config.secure,
             content: Content::new(config.content),
             challenged: false,
+            typed_login: String::new(),
+            answer: None,
             login: None,
             tls_is_ours: false,
             worst: None,
@@ -195,7 +201,13 @@ impl Session {
                 self.hand_over();
             }
             (Verb::Auth, _) if ours => return Err(refused("the login", &reply)),
-            (Verb::Auth, code) => self.challenged = code == 334,
+            (Verb::Auth, code) => {
+                self.challenged = code == 334;
+                let challenge = sasl::decode(reply.last());
+                if let (true, Some(challenge)) = (self.challenged && self.config.asks, challenge) {
+                    self.events.push_back(Event::Challenge(self.typed_login.clone(), challenge));
+                }
+            }
             // With --no-wait the content is on its way already.
             (Verb::Data, 354) if self.config.pace != Pace::AtOnce => {
                 self.state = State::Data;
@@ -334,6 +346,13 @@ impl Session {
     }
 
     fn send_line(&mut self, ports: &mut Ports<'_>) -> Result<bool, ProtocolError> {
+        if let Some(answer) = self.answer.take() {
+            ports.to_peer.push(sasl::encode(&answer).as_bytes());
+            ports.to_peer.push(b"\r\n");
+            self.challenged = false;
+            self.asked.push_back(Asked { verb: Verb::Auth, ours: false });
+            return Ok(true);
+        }
         let rest = ports.user.rest();
         let raw = self.config.content.raw;
         let Some((line, eaten)) = session::command(rest, ports.user.eof, raw)? else {
@@ -344,6 +363,10 @@ impl Session {
             return Ok(false);
         };
         let verb = if self.challenged { Verb::Auth } else { Verb::of(line) };
+        if verb == Verb::Auth && !self.challenged {
+            let mechanism = session::words(line).nth(1).unwrap_or_default();
+            self.typed_login = String::from_utf8_lossy(mechanism).to_ascii_uppercase();
+        }
         ports.to_peer.push(line);
         ports.to_peer.push(b"\r\n");
         ports.user.eat(eaten);
@@ -442,6 +465,10 @@ impl session::Session for Session {
         self.worst
     }
 
+    fn answer(&mut self, answer: Option<Vec<u8>>) {
+        self.answer = answer.filter(|_| self.challenged);
+    }
+
     fn bind(&mut self, binding: &[u8]) {
         if let Some(login) = &mut self.config.login {
             login.binding = Some(binding.to_vec());
@@ -523,6 +550,7 @@ mod tests {
             pace: Pace::LockStep,
             content: Style::default(),
             setup_only: false,
+            asks: false,
         });
         let (mut said, mut shown, mut ended) = (Vec::new(), Vec::new(), [false; 2]);
         let mut heard = Vec::new();

@@ -91,6 +91,7 @@ fn config(login: Option<(&str, &str, Option<Mechanism>)>, starttls: bool) -> Con
         pace: Pace::LockStep,
         content: Style::default(),
         setup_only: true,
+        asks: false,
     }
 }
 
