@@ -53,6 +53,7 @@
 pub mod cli;
 pub mod engine;
 pub mod error;
+pub mod mailbox;
 pub mod modes;
 pub mod net;
 pub mod proto;

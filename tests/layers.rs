@@ -11,9 +11,10 @@ const HOUSE: &[(&str, &[&str])] = &[
     ("proto", &[]),
     ("term", &[]),
     ("net", &["sys", "term", "error"]),
+    ("mailbox", &["sys", "proto"]),
     ("engine", &["sys", "net", "proto", "term", "error"]),
     ("modes", &["sys", "net", "mailbox", "proto", "term", "engine", "error", "report"]),
-    ("cli", &["net", "proto", "term", "engine", "modes", "error", "report"]),
+    ("cli", &["net", "mailbox", "proto", "term", "engine", "modes", "error", "report"]),
     ("error", &[]),
     ("report", &["error"]),
 ];

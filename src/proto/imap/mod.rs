@@ -3,7 +3,7 @@
 pub mod fetch;
 pub mod reader;
 pub mod session;
-mod utf7;
+pub mod utf7;
 
 use super::session::words;
 

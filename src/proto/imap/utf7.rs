@@ -7,7 +7,7 @@ use base64::engine::general_purpose::{GeneralPurpose, NO_PAD};
 const MUTF7: GeneralPurpose = GeneralPurpose::new(&IMAP_MUTF7, NO_PAD);
 
 /// A name as text; what is no such name stays as it is.
-pub(super) fn decode(name: &str) -> String {
+pub fn decode(name: &str) -> String {
     let mut out = String::new();
     let mut rest = name;
     while let Some((before, after)) = rest.split_once('&') {
@@ -40,7 +40,7 @@ fn utf16(code: &str) -> Option<String> {
 }
 
 /// Text as a name.
-pub(super) fn encode(text: &str) -> String {
+pub fn encode(text: &str) -> String {
     let mut out = String::new();
     let mut beyond: Vec<u8> = Vec::new();
     let flush = |beyond: &mut Vec<u8>, out: &mut String| {

@@ -1,0 +1,300 @@
+//! A folder that is open.
+
+use super::files::{self, Draft, flags, letters, split};
+use super::index::{self, Entry, Index, Lock};
+use crate::mailbox::memory::with_crlf;
+use crate::mailbox::refusal;
+use crate::proto::store::{Copied, Flags, Folder, Message, Refusal, Result};
+use std::collections::{HashMap, HashSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+/// A directory that has changed so lately may change again without another time.
+const TICK: Duration = Duration::from_millis(100);
+
+/// A message and its file.
+#[derive(Debug, Clone)]
+struct Known {
+    message: Message,
+    base: String,
+    path: PathBuf,
+}
+
+pub(super) struct Open {
+    dir: PathBuf,
+    /// The directory of the whole, for copies.
+    base: PathBuf,
+    read_only: bool,
+    index: Index,
+    known: Vec<Known>,
+    /// What came to this session first.
+    recent: HashSet<String>,
+    /// When what we know of was last changed.
+    stamp: Option<[SystemTime; 3]>,
+}
+
+impl Open {
+    pub(super) fn new(base: &Path, dir: PathBuf, read_only: bool) -> Result<Self> {
+        files::sweep(&dir);
+        let mut open = Self {
+            dir,
+            base: base.to_owned(),
+            read_only,
+            index: Index::default(),
+            known: Vec::new(),
+            recent: HashSet::new(),
+            stamp: None,
+        };
+        open.scan()?;
+        Ok(open)
+    }
+
+    /// When the directories and the index were last changed; nothing if that is no proof.
+    fn stamp(&self) -> Option<[SystemTime; 3]> {
+        let time = |name: &str| fs::metadata(self.dir.join(name)).ok()?.modified().ok();
+        let times = [time("new")?, time("cur")?, time(index::FILE)?];
+        let settled = |time: &SystemTime| time.elapsed().is_ok_and(|age| age > TICK);
+        times.iter().all(settled).then_some(times)
+    }
+
+    /// Looks what is there, and gives UIDs to what has none.
+    fn scan(&mut self) -> Result<()> {
+        let stamp = self.stamp();
+        if stamp.is_some() && stamp == self.stamp {
+            return Ok(());
+        }
+        let lock = Lock::take(&self.dir)?;
+        let mut index = Index::load(&self.dir);
+        let before = index.clone();
+        let mut found: HashMap<String, (PathBuf, String, bool)> = HashMap::new();
+        for (part, is_new) in [("new", true), ("cur", false)] {
+            let dir = self.dir.join(part);
+            for entry in fs::read_dir(&dir).map_err(|e| refusal(&e))?.flatten() {
+                // What is no text was not made by a mail program.
+                let Ok(name) = entry.file_name().into_string() else { continue };
+                if name.starts_with('.') {
+                    continue;
+                }
+                let (base, letters) = split(&name);
+                let (base, letters) = (base.to_owned(), letters.to_owned());
+                let mut path = entry.path();
+                if is_new && !self.read_only {
+                    // Whoever opens it for writing has seen that it came.
+                    let to = self.dir.join("cur").join(format!("{base}:2,{letters}"));
+                    if fs::rename(&path, &to).is_err() {
+                        continue;
+                    }
+                    path = to;
+                    self.recent.insert(base.clone());
+                }
+                found.insert(base, (path, letters, is_new));
+            }
+        }
+        index.entries.retain(|base, _| found.contains_key(base));
+        let mut unknown: Vec<_> =
+            found.keys().filter(|base| !index.entries.contains_key(*base)).cloned().collect();
+        // The names begin with the time at which they came.
+        unknown.sort_by_key(|base| (time_in(base), base.clone()));
+        for base in unknown {
+            let (path, ..) = &found[&base];
+            let Ok(data) = fs::metadata(path) else { continue };
+            let size = match files::size_in_name(&base) {
+                Some(size) => size,
+                None => match fs::read(path) {
+                    Ok(content) => files::size_with_crlf(&content),
+                    Err(_) => continue,
+                },
+            };
+            let received = files::modified(&data);
+            index.entries.insert(base, Entry { uid: index.next, size, received });
+            index.next = index.next.checked_add(1).ok_or_else(|| {
+                Refusal::Broken("there are no more UIDs in this folder".to_owned())
+            })?;
+        }
+        if index != before || !self.dir.join(index::FILE).exists() {
+            index.save(&self.dir)?;
+        }
+        drop(lock);
+        self.known = found
+            .into_iter()
+            .filter_map(|(base, (path, letters, is_new))| {
+                let entry = index.entries.get(&base)?;
+                let message = Message {
+                    uid: entry.uid,
+                    size: entry.size,
+                    flags: flags(&letters, &index.keywords),
+                    received: entry.received,
+                    recent: is_new || self.recent.contains(&base),
+                };
+                Some(Known { message, base, path })
+            })
+            .collect();
+        self.known.sort_by_key(|known| known.message.uid);
+        self.index = index;
+        self.stamp = self.stamp();
+        Ok(())
+    }
+
+    fn find(&self, uid: u32) -> Result<&Known> {
+        let at = self.known.binary_search_by_key(&uid, |known| known.message.uid);
+        at.map(|at| &self.known[at]).map_err(|_| Refusal::Gone)
+    }
+
+    /// Does something with a message's file, which somebody else may have renamed meanwhile.
+    fn with<T>(&mut self, uid: u32, act: impl Fn(&Known) -> std::io::Result<T>) -> Result<T> {
+        match act(self.find(uid)?) {
+            Ok(done) => return Ok(done),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
+            Err(e) => return Err(refusal(&e)),
+        }
+        self.stamp = None;
+        self.scan()?;
+        act(self.find(uid)?).map_err(|e| match e.kind() {
+            std::io::ErrorKind::NotFound => Refusal::Gone,
+            _ => refusal(&e),
+        })
+    }
+
+    fn writable(&self) -> Result<()> {
+        if self.read_only { Err(Refusal::ReadOnly) } else { Ok(()) }
+    }
+
+    /// The UID of a message by its name, once it is there.
+    pub(super) fn uid_of(&mut self, base: &str) -> Result<u32> {
+        self.stamp = None;
+        self.scan()?;
+        let known = self.known.iter().find(|known| known.base == base);
+        known.map(|known| known.message.uid).ok_or(Refusal::Gone)
+    }
+
+    /// Flags as the names of files have them.
+    pub(super) fn letters(&mut self, flags: &Flags) -> Result<String> {
+        self.learn(&flags.keywords)?;
+        Ok(letters(flags, &self.index.keywords))
+    }
+
+    /// Letters for keywords that have none yet, as far as there are letters.
+    fn learn(&mut self, keywords: &[String]) -> Result<()> {
+        let is_new =
+            |keyword: &&String| !self.index.keywords.contains(keyword) && *keyword != "$Forwarded";
+        if !keywords.iter().any(|keyword| is_new(&keyword)) {
+            return Ok(());
+        }
+        let _lock = Lock::take(&self.dir)?;
+        let mut index = Index::load(&self.dir);
+        for keyword in keywords.iter().filter(|keyword| *keyword != "$Forwarded") {
+            let known = index.keywords.contains(keyword);
+            // One that would not fit on a line of the index was no keyword of IMAP.
+            let fits = keyword.chars().all(|c| c.is_ascii_graphic());
+            if !known && fits && index.keywords.len() < index::MOST_KEYWORDS {
+                index.keywords.push(keyword.clone());
+            }
+        }
+        index.save(&self.dir)?;
+        self.index = index;
+        Ok(())
+    }
+}
+
+/// The time that a name begins with, with its microseconds.
+fn time_in(base: &str) -> (u64, u64) {
+    let mut parts = base.split('.');
+    let seconds = parts.next().and_then(|seconds| seconds.parse().ok()).unwrap_or(0);
+    let micros = parts.next().and_then(|rest| {
+        let digits = rest.strip_prefix('M')?;
+        let end = digits.find(|c: char| !c.is_ascii_digit()).unwrap_or(digits.len());
+        digits[..end].parse().ok()
+    });
+    (seconds, micros.unwrap_or(0))
+}
+
+impl Folder for Open {
+    fn uid_validity(&self) -> u32 {
+        self.index.validity
+    }
+
+    fn uid_next(&self) -> u32 {
+        self.index.next
+    }
+
+    fn look(&mut self) -> Result<Vec<Message>> {
+        self.scan()?;
+        Ok(self.known.iter().map(|known| known.message.clone()).collect())
+    }
+
+    fn read(&mut self, uid: u32) -> Result<Vec<u8>> {
+        self.with(uid, |known| fs::read(&known.path)).map(|content| with_crlf(&content))
+    }
+
+    fn mark(&mut self, uid: u32, flags: &Flags) -> Result<()> {
+        self.writable()?;
+        self.learn(&flags.keywords)?;
+        let letters = letters(flags, &self.index.keywords);
+        let cur = self.dir.join("cur");
+        let path = self.with(uid, |known| {
+            let to = cur.join(format!("{}:2,{letters}", known.base));
+            fs::rename(&known.path, &to).map(|()| to)
+        })?;
+        let flags = files::flags(&letters, &self.index.keywords);
+        if let Some(known) = self.known.iter_mut().find(|known| known.message.uid == uid) {
+            (known.path, known.message.flags) = (path, flags);
+        }
+        Ok(())
+    }
+
+    fn remove(&mut self, uids: &[u32]) -> Result<()> {
+        self.writable()?;
+        for &uid in uids {
+            match self.with(uid, |known| fs::remove_file(&known.path)) {
+                Ok(()) | Err(Refusal::Gone) => {}
+                Err(refusal) => return Err(refusal),
+            }
+        }
+        self.stamp = None;
+        files::sync_dir(&self.dir.join("cur")).map_err(|e| refusal(&e))?;
+        self.scan()
+    }
+
+    fn copy(&mut self, uids: &[u32], to: &str) -> Result<Copied> {
+        let dir = super::existing(&self.base, to)?;
+        let mut drafts = Vec::new();
+        for &uid in uids {
+            let flags = match self.find(uid) {
+                Ok(known) => known.message.flags.clone(),
+                Err(_) => continue,
+            };
+            match self.with(uid, |known| Ok(Draft::link(&dir, &known.path))) {
+                Ok(draft) => drafts.push((uid, flags, draft?)),
+                Err(Refusal::Gone) => {}
+                Err(refusal) => return Err(refusal),
+            }
+        }
+        let mut target = Open::new(&self.base, dir.clone(), true)?;
+        let mut placed: Vec<(u32, String)> = Vec::new();
+        for (uid, flags, draft) in drafts {
+            target.learn(&flags.keywords)?;
+            let letters = letters(&flags, &target.index.keywords);
+            match draft.place(&letters) {
+                Ok(base) => placed.push((uid, base)),
+                Err(refusal) => {
+                    // All of them, or none.
+                    target.stamp = None;
+                    target.scan()?;
+                    let copies = target.known.iter();
+                    for known in copies.filter(|k| placed.iter().any(|(_, base)| *base == k.base)) {
+                        let _ = fs::remove_file(&known.path);
+                    }
+                    return Err(refusal);
+                }
+            }
+        }
+        target.stamp = None;
+        target.scan()?;
+        let uid_of = |base: &String| {
+            target.known.iter().find(|k| k.base == *base).map(|known| known.message.uid)
+        };
+        let uids = placed.iter().filter_map(|(old, base)| Some((*old, uid_of(base)?))).collect();
+        Ok(Copied { uid_validity: target.index.validity, uids })
+    }
+}

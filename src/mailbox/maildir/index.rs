@@ -1,0 +1,146 @@
+//! The UIDs of a folder, in a small file beside its messages. It can be made anew: then all UIDs
+//! are others, and so is UIDVALIDITY.
+//!
+//! ```text
+//! ncat-index 1 VALIDITY NEXT
+//! k KEYWORD           the letters a, b, c ... in the names of files, in this order
+//! UID SIZE RECEIVED NAME
+//! ```
+
+use super::files::sync_dir;
+use crate::mailbox::refusal;
+use crate::proto::store::Result;
+use std::collections::HashMap;
+use std::fmt::Write as _;
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// The file.
+pub(super) const FILE: &str = "ncat-index";
+/// Who changes the index holds this.
+const LOCK: &str = "ncat-lock";
+/// Keywords that have a letter.
+pub(super) const MOST_KEYWORDS: usize = 26;
+
+/// What is kept of a message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Entry {
+    pub(super) uid: u32,
+    pub(super) size: u64,
+    pub(super) received: u64,
+}
+
+/// The index of a folder.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Index {
+    pub(super) validity: u32,
+    pub(super) next: u32,
+    pub(super) keywords: Vec<String>,
+    /// By the name for good.
+    pub(super) entries: HashMap<String, Entry>,
+}
+
+/// Nobody else changes the index while this is there.
+pub(super) struct Lock(#[allow(dead_code)] File);
+
+impl Lock {
+    pub(super) fn take(dir: &Path) -> Result<Self> {
+        let file = File::options().create(true).append(true).open(dir.join(LOCK));
+        let file = file.map_err(|e| refusal(&e))?;
+        // A process that dies lets go of it.
+        file.lock().map_err(|e| refusal(&e))?;
+        Ok(Self(file))
+    }
+}
+
+impl Index {
+    /// A new one, whose UIDs are no others' under its UIDVALIDITY: that is the time.
+    fn fresh(than: u32) -> Self {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(1, |since| since.as_secs());
+        let validity = u32::try_from(now).unwrap_or(u32::MAX).max(than.saturating_add(1));
+        Self { validity, next: 1, ..Self::default() }
+    }
+
+    /// Reads it. One that is lost or damaged is made anew.
+    pub(super) fn load(dir: &Path) -> Self {
+        let Ok(text) = fs::read_to_string(dir.join(FILE)) else { return Self::fresh(0) };
+        Self::parse(&text).unwrap_or_else(|| {
+            let old = text.split(' ').nth(2).and_then(|word| word.parse().ok());
+            Self::fresh(old.unwrap_or(0))
+        })
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        // A write is by rename, so only whole files are there; one without its end is damaged.
+        let mut lines = text.strip_suffix("end\n")?.lines();
+        let mut head = lines.next()?.split(' ');
+        if (head.next()?, head.next()?) != ("ncat-index", "1") {
+            return None;
+        }
+        let (validity, next) = (head.next()?.parse().ok()?, head.next()?.parse().ok()?);
+        let mut index = Self { validity, next, ..Self::default() };
+        for line in lines {
+            if let Some(keyword) = line.strip_prefix("k ") {
+                index.keywords.push(keyword.to_owned());
+                continue;
+            }
+            let mut words = line.splitn(4, ' ');
+            let mut number = || words.next()?.parse::<u64>().ok();
+            let (uid, size, received) = (number()?, number()?, number()?);
+            let uid = u32::try_from(uid).ok().filter(|uid| *uid < index.next)?;
+            index.entries.insert(words.next()?.to_owned(), Entry { uid, size, received });
+        }
+        Some(index)
+    }
+
+    /// Writes it, under the lock, so that it is whole whenever somebody looks.
+    pub(super) fn save(&self, dir: &Path) -> Result<()> {
+        let mut text = format!("ncat-index 1 {} {}\n", self.validity, self.next);
+        for keyword in &self.keywords {
+            // Writing to a String cannot fail.
+            let _ = writeln!(text, "k {keyword}");
+        }
+        let mut entries: Vec<_> = self.entries.iter().collect();
+        entries.sort_by_key(|(_, entry)| entry.uid);
+        for (name, Entry { uid, size, received }) in entries {
+            let _ = writeln!(text, "{uid} {size} {received} {name}");
+        }
+        text.push_str("end\n");
+        let write = || -> io::Result<()> {
+            let draft = dir.join(format!("{FILE}.new"));
+            let mut file = File::create(&draft)?;
+            file.write_all(text.as_bytes())?;
+            file.sync_all()?;
+            fs::rename(draft, dir.join(FILE))?;
+            sync_dir(dir)
+        };
+        write().map_err(|e| refusal(&e))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_index_is_read_as_it_was_written_and_a_damaged_one_is_made_anew() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut index = Index::load(dir.path());
+        assert!(index.validity > 1_700_000_000 && index.next == 1);
+        index.next = 8;
+        index.keywords.push("$Work".to_owned());
+        index.entries.insert("1.a b".to_owned(), Entry { uid: 7, size: 3, received: 9 });
+        index.save(dir.path()).unwrap();
+        assert_eq!(Index::load(dir.path()), index);
+        let whole = fs::read_to_string(dir.path().join(FILE)).unwrap();
+        for end in 0..whole.len() {
+            fs::write(dir.path().join(FILE), &whole[..end]).unwrap();
+            let again = Index::load(dir.path());
+            assert!(again.entries.is_empty() && again.next == 1, "{end}");
+            // The first line tells what must not come again.
+            assert!(end < 25 || again.validity > index.validity, "{end}");
+        }
+    }
+}

@@ -1,0 +1,293 @@
+//! What a Maildir does with others about, on a full disk, and when its process is killed. What any
+//! store must do is asked of the one in memory as well.
+
+use super::*;
+use crate::mailbox::memory::Memory;
+use crate::mailbox::{Per, Place};
+use crate::proto::store::{Message, Stores};
+use std::collections::HashSet;
+use std::process::Command;
+
+/// A store of each kind, empty.
+fn stores() -> Vec<(tempfile::TempDir, Box<dyn Stores>)> {
+    let (one, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let place = Place::new(&one.path().join("box"), Per::All);
+    vec![(one, Box::new(place)), (other, Box::new(Memory::default()))]
+}
+
+fn seen() -> Flags {
+    Flags { seen: true, keywords: vec!["$Work".into(), "$Forwarded".into()], ..Flags::default() }
+}
+
+#[test]
+fn messages_come_are_marked_copied_and_go() {
+    for (_dir, mut stores) in stores() {
+        let mut store = stores.enter("ann", false).unwrap();
+        let (validity, one) =
+            store.append("inbox", b"a\nb\r\n", &Flags::default(), Some(7)).unwrap();
+        let (_, two) = store.append(INBOX, b"second\r\n", &seen(), None).unwrap();
+        assert!(two > one);
+        let mut folder = store.open(INBOX, false).unwrap();
+        assert_eq!(folder.uid_validity(), validity);
+        let all = folder.look().unwrap();
+        assert_eq!(all.iter().map(|m| m.uid).collect::<Vec<_>>(), [one, two]);
+        assert_eq!((all[0].size, all[0].received, all[0].recent), (6, 7, true));
+        let mut keywords = all[1].flags.keywords.clone();
+        keywords.sort();
+        assert_eq!(
+            (all[1].flags.seen, keywords),
+            (true, vec!["$Forwarded".into(), "$Work".into()])
+        );
+        assert_eq!(folder.read(one).unwrap(), b"a\r\nb\r\n");
+        folder.mark(one, &Flags { deleted: true, ..Flags::default() }).unwrap();
+        assert!(folder.look().unwrap()[0].flags.deleted);
+        assert_eq!(folder.copy(&[one], "Archive"), Err(Refusal::NoSuchFolder));
+        store.create("Archive/2026").unwrap();
+        assert_eq!(store.create("Archive"), Err(Refusal::Exists));
+        let copied = folder.copy(&[one, 99, two], "Archive/2026").unwrap();
+        assert_eq!(copied.uids.iter().map(|(old, _)| *old).collect::<Vec<_>>(), [one, two]);
+        let mut archive = store.open("Archive/2026", true).unwrap();
+        assert_eq!(archive.uid_validity(), copied.uid_validity);
+        let list = archive.look().unwrap();
+        assert_eq!((list[0].received, list[0].flags.deleted), (7, true));
+        assert_eq!(archive.read(copied.uids[1].1).unwrap(), b"second\r\n");
+        assert_eq!(archive.mark(1, &seen()), Err(Refusal::ReadOnly));
+        folder.remove(&[one, 99]).unwrap();
+        assert_eq!(folder.read(one), Err(Refusal::Gone));
+        let status = store.status(INBOX).unwrap();
+        assert_eq!((status.messages, status.unseen, status.size), (1, 0, 8));
+        assert!(status.uid_next > two);
+        // A UID is nobody else's, ever.
+        let (_, three) = store.append(INBOX, b"x", &Flags::default(), None).unwrap();
+        assert!(three > two);
+    }
+}
+
+#[test]
+fn folders_are_made_renamed_subscribed_and_deleted() {
+    for (_dir, mut stores) in stores() {
+        let mut store = stores.enter("ann", false).unwrap();
+        store.create("Jürg & Co/a.b").unwrap();
+        store.append("Jürg & Co/a.b", b"hi\r\n", &Flags::default(), None).unwrap();
+        store.subscribe("Jürg & Co", true).unwrap();
+        store.rename("Jürg & Co", "New").unwrap();
+        let names = |store: &mut Box<dyn Store>| -> Vec<String> {
+            store.folders().unwrap().into_iter().map(|folder| folder.name).collect()
+        };
+        assert_eq!(names(&mut store), [INBOX, "New", "New/a.b"]);
+        assert_eq!(store.status("New/a.b").unwrap().messages, 1);
+        assert_eq!(store.rename("Nothing", "x"), Err(Refusal::NoSuchFolder));
+        assert_eq!(store.rename("New", "New/a.b"), Err(Refusal::Exists));
+        store.append(INBOX, b"moves\r\n", &seen(), Some(5)).unwrap();
+        store.rename(INBOX, "Old").unwrap();
+        assert_eq!(store.status(INBOX).unwrap().messages, 0);
+        let moved = store.open("Old", true).unwrap().look().unwrap();
+        assert_eq!((moved.len(), moved[0].received, moved[0].flags.seen), (1, 5, true));
+        store.delete("New/a.b").unwrap();
+        assert_eq!(store.delete("New/a.b"), Err(Refusal::NoSuchFolder));
+        assert!(matches!(store.delete("inbox"), Err(Refusal::BadName(_))));
+        store.subscribe("Old", true).unwrap();
+        store.subscribe("Jürg & Co", false).unwrap();
+        let listed = store.folders().unwrap();
+        let subscribed: Vec<_> = listed.iter().filter(|l| l.subscribed).map(|l| &l.name).collect();
+        assert_eq!(subscribed, ["Old"]);
+        for bad in ["../x", "a//b", "a/../b", "", "/", "a\0b", "."] {
+            assert!(matches!(store.create(bad), Err(Refusal::BadName(_))), "{bad:?}");
+        }
+    }
+}
+
+#[test]
+fn one_session_can_have_it_alone() {
+    for (_dir, mut stores) in stores() {
+        let first = stores.enter("ann", true).unwrap();
+        assert_eq!(stores.enter("ann", true).err(), Some(Refusal::InUse));
+        assert!(stores.enter("ann", false).is_ok());
+        drop(first);
+        assert!(stores.enter("ann", true).is_ok());
+    }
+}
+
+fn uids(messages: &[Message]) -> Vec<u32> {
+    messages.iter().map(|message| message.uid).collect()
+}
+
+#[test]
+fn what_other_programs_do_is_seen_and_uids_stay() {
+    let dir = tempfile::tempdir().unwrap();
+    let base = dir.path();
+    let maildir = Maildir::at(base).unwrap();
+    let first = maildir.deliver(b"one\r\n").unwrap();
+    std::fs::write(base.join("cur/1.foreign.host:2,S"), "two\nlines\n").unwrap();
+    let mut store: Box<dyn Store> = Box::new(maildir);
+    let mut folder = store.open(INBOX, false).unwrap();
+    let before = folder.look().unwrap();
+    // The older name came first, whoever gave it.
+    assert_eq!(before.len(), 2);
+    assert!(before[0].flags.seen && before[0].size == 12 && !before[0].recent && before[1].recent);
+    // A reader moves it and gives it a flag, another program delivers, a third removes.
+    std::fs::rename(base.join(format!("cur/{first}:2,")), base.join(format!("cur/{first}:2,FS")))
+        .unwrap();
+    assert_eq!(folder.read(before[1].uid).unwrap(), b"one\r\n");
+    std::fs::write(base.join("new/2000000000.later"), "three\n").unwrap();
+    std::fs::remove_file(base.join("cur/1.foreign.host:2,S")).unwrap();
+    let after = folder.look().unwrap();
+    assert_eq!(uids(&after), [before[1].uid, before[1].uid + 1]);
+    assert!(after[0].flags.flagged && after[1].recent);
+    assert_eq!(folder.read(before[0].uid), Err(Refusal::Gone));
+    // Another session sees the same, and nothing of it is new any more.
+    let again = store.open(INBOX, false).unwrap().look().unwrap();
+    assert_eq!(uids(&again), uids(&after));
+    assert!(!again[1].recent);
+    // A lost index makes other UIDs, and says so.
+    let validity = folder.uid_validity();
+    std::fs::write(base.join("ncat-index"), format!("ncat-index 1 {validity} 9\nhalf")).unwrap();
+    let fresh = store.open(INBOX, false).unwrap();
+    assert!(fresh.uid_validity() > validity);
+}
+
+#[test]
+fn many_deliver_and_read_at_once_and_nothing_is_lost_or_doubled() {
+    let dir = tempfile::tempdir().unwrap();
+    let base = dir.path().join("box");
+    Maildir::at(&base).unwrap();
+    let seen: Vec<Vec<(u32, String)>> = std::thread::scope(|scope| {
+        for n in 0..4 {
+            let base = &base;
+            scope.spawn(move || {
+                for i in 0..25 {
+                    let text = format!("Subject: {n}-{i}\r\n\r\n");
+                    Maildir::at(base).unwrap().deliver(text.as_bytes()).unwrap();
+                }
+            });
+        }
+        let readers: Vec<_> = (0..3)
+            .map(|_| {
+                let base = &base;
+                scope.spawn(move || {
+                    let mut store = Maildir::at(base).unwrap();
+                    let mut folder = store.open(INBOX, false).unwrap();
+                    let mut all = Vec::new();
+                    while all.len() < 100 {
+                        all = folder.look().unwrap();
+                    }
+                    let text = |uid| String::from_utf8(folder.read(uid).unwrap()).unwrap();
+                    uids(&all).into_iter().map(text).zip(uids(&all)).map(|(t, u)| (u, t)).collect()
+                })
+            })
+            .collect();
+        readers.into_iter().map(|reader| reader.join().unwrap()).collect()
+    });
+    assert!(seen.windows(2).all(|pair| pair[0] == pair[1]), "each sees the same under each UID");
+    let texts: HashSet<_> = seen[0].iter().map(|(_, text)| text).collect();
+    assert_eq!(texts.len(), 100);
+}
+
+/// Not a test of its own: what the next one starts, to kill it.
+#[test]
+fn deliveries_until_killed() {
+    let Ok(base) = std::env::var("NCAT_TEST_MAILDIR") else { return };
+    let mut store = Maildir::at(Path::new(&base)).unwrap();
+    let log = Path::new(&base).join("../log");
+    for n in 0.. {
+        let text = format!("Subject: {n}\r\n\r\n{}\r\n", "x".repeat(5000));
+        store.deliver(text.as_bytes()).unwrap();
+        let (validity, uid) = store.append(INBOX, text.as_bytes(), &seen(), None).unwrap();
+        let told = format!("{validity} {uid} {n}\n");
+        use std::io::Write as _;
+        File::options()
+            .create(true)
+            .append(true)
+            .open(&log)
+            .unwrap()
+            .write_all(told.as_bytes())
+            .unwrap();
+    }
+}
+
+#[test]
+fn whoever_is_killed_has_lost_nothing_that_was_acknowledged() {
+    let dir = tempfile::tempdir().unwrap();
+    let base = dir.path().join("box");
+    let program = std::env::current_exe().unwrap();
+    let log = dir.path().join("log");
+    for round in 0..12 {
+        let before = std::fs::read_to_string(&log).unwrap_or_default().lines().count();
+        let mut child = Command::new(&program)
+            .args(["--exact", "mailbox::maildir::tests::deliveries_until_killed", "-q"])
+            .env("NCAT_TEST_MAILDIR", &base)
+            .stdout(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+        // It is killed in the middle of whatever it does then.
+        let limit = std::time::SystemTime::now() + std::time::Duration::from_secs(30);
+        let count = || std::fs::read_to_string(&log).unwrap_or_default().lines().count();
+        while count() < before + 1 + round % 5 && std::time::SystemTime::now() < limit {
+            std::thread::yield_now();
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let told = std::fs::read_to_string(&log).unwrap();
+        let told: Vec<_> = told.lines().filter(|line| line.split(' ').count() == 3).collect();
+        assert!(told.len() > before, "it did not get anywhere");
+        let mut store = Maildir::at(&base).unwrap();
+        let mut folder = store.open(INBOX, false).unwrap();
+        let all = folder.look().unwrap();
+        let mut texts = HashSet::new();
+        for message in &all {
+            let text = folder.read(message.uid).unwrap();
+            assert!(text.ends_with(b"xx\r\n") && text.len() > 5000, "half a message is to be seen");
+            assert_eq!(text.len() as u64, message.size);
+            texts.insert((message.uid, text));
+        }
+        for line in told {
+            let mut words = line.split(' ');
+            let mut word = || words.next().unwrap();
+            assert_eq!(word(), folder.uid_validity().to_string(), "UIDVALIDITY has changed");
+            let uid: u32 = word().parse().unwrap();
+            let n = word();
+            let text = format!("Subject: {n}\r\n\r\n{}\r\n", "x".repeat(5000));
+            assert!(texts.contains(&(uid, text.into_bytes())), "{line} is lost, or another's");
+        }
+    }
+}
+
+#[test]
+fn a_full_disk_is_said_and_leaves_nothing_behind() {
+    let dir = tempfile::tempdir().unwrap();
+    let small = dir.path().join("small");
+    std::fs::create_dir(&small).unwrap();
+    let mount = Command::new("mount")
+        .args(["-t", "tmpfs", "-o", "size=256k", "tmpfs", small.to_str().unwrap()])
+        .status();
+    if !mount.is_ok_and(|status| status.success()) {
+        assert!(std::env::var_os("CI").is_none(), "a small file system needs root");
+        return;
+    }
+    let base = small.join("box");
+    let place = Place::new(&base, Per::All);
+    let mut kept = 0;
+    let refusal = loop {
+        match place.deliver("a@b", &b"x".repeat(50_000)) {
+            Ok(_) => kept += 1,
+            Err(refusal) => break refusal,
+        }
+    };
+    let left = |part: &str| std::fs::read_dir(base.join(part)).unwrap().count();
+    let counts = (refusal, left("tmp"), left("new") == kept && kept > 0);
+    Command::new("umount").arg(&small).status().unwrap();
+    assert_eq!(counts, (Refusal::Full, 0, true));
+}
+
+#[test]
+fn a_message_with_an_old_date_is_not_taken_for_one_that_was_left() {
+    // Its date was put on its file, and the next who looked removed it.
+    let dir = tempfile::tempdir().unwrap();
+    let draft = Draft::write(dir.path().join("x").as_path(), b"", None).err();
+    assert!(matches!(draft, Some(Refusal::Broken(_))), "no folder, no draft");
+    let mut store = Maildir::at(dir.path()).unwrap();
+    let draft = Draft::write(dir.path(), b"hi\r\n", Some(7)).unwrap();
+    store.open(INBOX, false).unwrap();
+    draft.place("").unwrap();
+    assert_eq!(store.status(INBOX).unwrap().messages, 1);
+}
