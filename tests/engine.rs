@@ -243,6 +243,7 @@ fn words_smuggled_in_before_the_handshake_are_refused() {
         pace: Pace::LockStep,
         content: Style::default(),
         setup_only: false,
+        asks: false,
     });
     let mut talk = Dialogue::new(local, remote, session, Manners::default(), tap(true));
     let mut say = |text: &[u8]| {

@@ -560,3 +560,29 @@ fn a_login_is_bound_to_the_very_connection_that_openssl_sees() {
     server.send("-ERR [AUTH] no\n");
     client.finish().expect_code(77);
 }
+
+#[test]
+fn what_is_fetched_can_be_put_into_a_maildir() {
+    let Some(dovecot) = Dovecot::start() else { return };
+    let dir = tool::dir();
+    for (helper, port) in [("--pop3", POP3S), ("--imap", IMAPS)] {
+        let maildir = dir.path().join(helper);
+        let options = ["--fetch", "all", "--mailbox", arg(&maildir)];
+        read(&dovecot, helper, port, &options).expect_code(0).expect_stdout("");
+        let mut kept: Vec<_> = std::fs::read_dir(maildir.join("new"))
+            .unwrap()
+            .map(|entry| std::fs::read_to_string(entry.unwrap().path()).unwrap())
+            .collect();
+        kept.sort();
+        assert_eq!(kept, [FIRST, SECOND], "{helper}");
+    }
+    // What cannot be kept is not deleted.
+    let file = file_in(&dir, "file", "");
+    let options = ["--fetch", "1", "--delete", "1", "--mailbox", arg(&file)];
+    let output = read(&dovecot, "--pop3", POP3S, &options).expect_code(2);
+    assert!(output.stderr.contains("cannot keep a message"), "{}", output.stderr);
+    read(&dovecot, "--imap", IMAPS, &["--list"]).expect_code(0).expect_stdout("INBOX\t2\t0\n");
+    read(&dovecot, "--imap", IMAPS, &["--list", "--mailbox", "x"])
+        .expect_code(2)
+        .expect_stderr("--fetch");
+}

@@ -415,3 +415,138 @@ fn a_python_library_sends_to_it_as_to_any_server() {
     let text = server.finish().expect_code(0).text();
     assert!(text.contains("with ESMTPSA id") && text.contains("multipart/mixed"), "{text}");
 }
+
+/// The files of a Maildir, sorted.
+fn kept(maildir: &std::path::Path) -> Vec<Vec<u8>> {
+    let files = |part: &str| std::fs::read_dir(maildir.join(part)).into_iter().flatten().flatten();
+    let mut all: Vec<_> = files("new")
+        .chain(files("cur"))
+        .map(|entry| std::fs::read(entry.path()).unwrap())
+        .collect();
+    all.sort();
+    all
+}
+
+#[test]
+fn what_is_sent_to_one_server_is_read_from_the_other() {
+    let dir = dir();
+    let mailbox = dir.path().join("box");
+    let (smtp, port) = serving(&[
+        "--smtp",
+        "-k",
+        "--no-trace",
+        "--mailbox",
+        arg(&mailbox),
+        "--output-format",
+        "jsonl",
+    ]);
+    let place = format!("127.0.0.1:{port}");
+    let message = hard_message();
+    let args = ["--smtp", &place, "--from", "ann@example.org", "--to", "bob@example.net,eve@x"];
+    run(&args, message.clone()).expect_code(0);
+    assert_eq!(kept(&mailbox).len(), 1, "who shares a mailbox shares the message");
+    same(&kept(&mailbox)[0], &message);
+    smtp.wait_stdout("\"paths\":[\"");
+    run(&args, "Subject: second\n\nshort\n").expect_code(0);
+    let (_pop3, port) = serving(&["--pop3", "-k", "--mailbox", arg(&mailbox), "--auth", "ann:s p"]);
+    let place = format!("127.0.0.1:{port}");
+    let pop3 = |more: &[&str]| {
+        let mut client = Command::new(NCAT);
+        client.env("NCAT_AUTH", "s p").stdin(std::process::Stdio::null());
+        client.args(["--pop3", &place, "--auth", "ann"]).args(more);
+        client.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
+        spawn(client).finish()
+    };
+    let list = pop3(&["--list"]).expect_code(0).text();
+    let size = format!("1\t{}\t", message.len());
+    assert!(list.starts_with(&size) && list.contains("\tsecond\n"), "{list}");
+    same(&pop3(&["--fetch", "1"]).expect_code(0).stdout, &message);
+    assert_eq!(pop3(&["--list"]).text(), list, "UIDLs stay");
+    if have("curl") {
+        let url = format!("pop3://{place}/1");
+        let args = ["-sS", "--noproxy", "*", "--max-time", "30", "-u", "ann:s p", &url];
+        same(&run_other("curl", &args, "").expect_code(0).stdout, &message);
+    }
+    if have("python3") {
+        let script = "import poplib,ssl,sys\n\
+            p=poplib.POP3('127.0.0.1',int(sys.argv[1]),timeout=30)\n\
+            p.stls(ssl._create_unverified_context()); p.user('ann'); p.pass_('s p')\n\
+            n,size=p.stat(); assert n==2, n\n\
+            assert sum(int(l.split()[1]) for l in p.list()[1])==size\n\
+            lines=p.retr(1)[1]; sys.stdout.buffer.write(b'\\r\\n'.join(lines)+b'\\r\\n')\n\
+            p.dele(2); p.quit()\n";
+        let output = run_other("python3", &["-c", script, &port.to_string()], "").expect_code(0);
+        same(&output.stdout, &message);
+        assert_eq!(kept(&mailbox).len(), 1);
+    }
+    // One at a time, and a wrong password is refused.
+    let mut first = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    first.write_all(b"USER ann\r\nPASS s p\r\nNOOP\r\n").unwrap();
+    let mut said = BufReader::new(first.try_clone().unwrap());
+    let mut line = String::new();
+    while !line.contains("+OK") || said.buffer().is_empty() && !line.to_lowercase().contains("noop")
+    {
+        said.read_line(&mut line).unwrap();
+        if line.matches("+OK").count() >= 4 {
+            break;
+        }
+    }
+    let output = pop3(&["--list"]);
+    assert_eq!(output.code(), 75, "{}", output.stderr);
+    assert!(output.stderr.contains("IN-USE"), "{}", output.stderr);
+}
+
+#[test]
+fn each_user_has_a_mailbox_of_his_own() {
+    let dir = dir();
+    let base = dir.path().join("boxes");
+    let users = ["--auth", "ann:1", "--auth", "bob:2", "--mailbox", arg(&base)];
+    let (_smtp, port) = serving(
+        &[&["--smtp", "-k", "--mailbox", arg(&base), "--mailbox-per", "user"][..]].concat(),
+    );
+    let place = format!("127.0.0.1:{port}");
+    for to in ["ann@x.test", "Bob+tag@y.test"] {
+        let args = ["--smtp", &place, "--from", "a@b", "--to", to, "--subject", to, "--body", "x"];
+        run(&args, "").expect_code(0);
+    }
+    let (_pop3, port) = serving(&[&["--pop3", "-k"][..], &users].concat());
+    let place = format!("127.0.0.1:{port}");
+    for (auth, subject) in [("ann:1", "ann@x.test"), ("bob:2", "Bob+tag@y.test")] {
+        let list = run(&["--pop3", &place, "--auth", auth, "--list"], "").expect_code(0).text();
+        assert!(list.lines().count() == 1 && list.contains(subject), "{list}");
+    }
+    run(&["--pop3", &place, "--auth", "ann:2", "--list"], "").expect_code(77);
+    run(&["-l", "--pop3", "0"], "").expect_code(2).expect_stderr("needs a mailbox");
+    let args = ["-l", "--smtp", "--mailbox", arg(&base), "--mailbox-per", "house", "0"];
+    run(&args, "").expect_code(2).expect_stderr("--mailbox-per is rcpt");
+}
+
+#[test]
+fn a_reader_meets_the_faults_that_were_asked_for() {
+    let dir = dir();
+    let mailbox = dir.path().join("box");
+    let (smtp, port) = serving(&["--smtp", "--mailbox", arg(&mailbox)]);
+    let place = format!("127.0.0.1:{port}");
+    run(&["--smtp", &place, "--from", "a@b", "--to", "c@d", "--body", "text"], "").expect_code(0);
+    smtp.finish().expect_code(0).expect_stdout("");
+    for (fault, code, says) in [
+        ("retr=no-final-dot", 1, "idle timeout"),
+        ("retr=-", 2, ""),
+        ("pass=450 [IN-USE] later", 75, "later"),
+        ("retr=drop", 1, "hung up"),
+    ] {
+        if fault == "retr=-" {
+            run(&["-l", "--pop3", "--mailbox", arg(&mailbox), "--fault", fault, "0"], "")
+                .expect_code(code);
+            continue;
+        }
+        let (server, port) =
+            serving(&["--pop3", "--no-ext", "AUTH", "--mailbox", arg(&mailbox), "--fault", fault]);
+        let place = format!("127.0.0.1:{port}");
+        let args = ["--pop3", &place, "--auth", "ann:x", "--fetch", "1", "-i", "1"];
+        let output = run(&args, "");
+        assert_eq!(output.code(), code, "{fault}: {}", output.stderr);
+        assert!(output.stderr.contains(says), "{fault}: {}", output.stderr);
+        drop(server);
+    }
+}

@@ -39,6 +39,7 @@ const TESTED: &[&str] = &[
     "mailbox",
     "fetch",
     "mock",
+    "mock-mailbox",
     "unix",
     "exec",
     "udp",
@@ -338,12 +339,24 @@ fn a_mail_server_is_played_that_greylists() {
     recipe.put(" -l --smtp 1025", " -l -v --smtp 0");
     let server = recipe.start(0);
     recipe.put("localhost:1025", &format!("localhost:{}", server.port()));
-    let first = recipe.start(1);
-    let output = first.finish();
+    let output = recipe.start(1).finish().expect_code(0);
     assert!(output.stderr.contains("Come back later"), "{}", output.stderr);
     server.finish().expect_code(0);
     let mails = String::from_utf8(recipe.read("mails")).unwrap();
     assert_eq!(mails.matches("\nTo: <bob@example.org>").count(), 1, "{mails}");
+}
+
+#[test]
+fn mail_is_kept_by_one_server_and_handed_out_by_another() {
+    let mut recipe = recipe("mock-mailbox");
+    recipe.put(" -lk --smtp 1025", " -lkv --smtp 0");
+    recipe.put(" -lk --pop3 1110", " -lkv --pop3 0");
+    let (smtp, pop3) = (recipe.start(0), recipe.start(1));
+    recipe.put("localhost:1025", &format!("localhost:{}", smtp.port()));
+    recipe.put("localhost:1110", &format!("localhost:{}", pop3.port()));
+    let output = recipe.start(2).finish().expect_code(0);
+    let list = output.text();
+    assert!(list.starts_with("1\t") && list.contains("ann@example.org"), "{list}");
 }
 
 #[test]

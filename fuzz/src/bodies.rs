@@ -222,6 +222,7 @@ fn pop3_fetch(data: &[u8]) {
         fetch: numbers(64),
         lines: (options & 1 != 0).then_some(1),
         delete: numbers(128),
+        keep: options & 2 != 0,
         date: "DATE".into(),
     };
     drive(&mut pop3::fetch::Fetch::new(wish), peer, b"", chunk, any);
@@ -237,6 +238,7 @@ fn imap_fetch(data: &[u8]) {
         fetch: numbers(64),
         delete: numbers(128),
         idle: (options & 4 != 0).then_some(1),
+        keep: options & 8 != 0,
         date: "DATE".into(),
         ..imap::fetch::Wish::default()
     };

@@ -383,6 +383,13 @@ pub(super) struct Args {
     #[arg(long, help_heading = MAIL)]
     pub(super) exit_zero: bool,
 
+    /// Keep mail in this Maildir, and find it there; when calling, put there what is fetched
+    #[arg(long, value_name = "DIR", allow_hyphen_values = true, help_heading = MOCK)]
+    pub(super) mailbox: Option<PathBuf>,
+    /// A Maildir below it for each rcpt, domain or user, or one for all [all; user with several
+    /// --auth]
+    #[arg(long, value_name = "WHAT", allow_hyphen_values = true, help_heading = MOCK)]
+    pub(super) mailbox_per: Option<String>,
     /// Offer no STARTTLS (STLS)
     #[arg(long, help_heading = MOCK)]
     pub(super) no_starttls: bool,

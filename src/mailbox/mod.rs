@@ -42,14 +42,29 @@ impl Place {
     /// # Errors
     /// [`Refusal::Full`], [`Refusal::Broken`]; nothing of it is left then.
     pub fn deliver(&self, recipient: &str, content: &[u8]) -> store::Result<String> {
+        Self::deliver_at(&self.of(recipient)?, content)
+    }
+
+    /// Keeps a message in the mailbox at `path`, which [`Place::of`] has told.
+    ///
+    /// # Errors
+    /// See [`Place::deliver`].
+    pub fn deliver_at(path: &Path, content: &[u8]) -> store::Result<String> {
+        Maildir::at(path)?.deliver(content)
+    }
+
+    /// Where the mailbox of a recipient is.
+    ///
+    /// # Errors
+    /// [`Refusal::BadName`].
+    pub fn of(&self, recipient: &str) -> store::Result<PathBuf> {
         let (local, domain) = recipient.rsplit_once('@').unwrap_or((recipient, "localhost"));
-        let path = match self.per {
+        Ok(match self.per {
             Per::All => self.base.clone(),
             Per::User => self.base.join(file_name(local.split('+').next().unwrap_or_default())?),
             Per::Recipient => self.base.join(file_name(recipient)?),
             Per::Domain => self.base.join(file_name(domain)?),
-        };
-        Maildir::at(&path)?.deliver(content)
+        })
     }
 }
 

@@ -572,7 +572,9 @@ impl<'a> Server<'a> {
     fn door(&mut self, listeners: Vec<Listener>) -> Door<'a> {
         let (access, tls) = (std::mem::take(&mut self.access), self.tls.clone());
         let door = Door::new(listeners, self.config.most, access, tls, self.report);
-        match (self.config.accept, self.config.keep_open) {
+        // A proxy is there for many, however it was asked for.
+        let many = self.config.keep_open || self.config.proxying.is_some();
+        match (self.config.accept, many) {
             (Some(most), _) => door.closing_after(most),
             (None, false) => door.closing_after(1),
             (None, true) => door,

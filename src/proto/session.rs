@@ -107,6 +107,8 @@ pub enum Event {
     Remark(&'static str),
     /// Why the server is about to refuse the login, in its own words: raw.
     LoginNote(Vec<u8>),
+    /// A message that was fetched, whole: it is to be kept before anything else happens.
+    Fetched(Vec<u8>),
     /// A login that the person began by this command wants an answer to this challenge (decoded):
     /// he may be asked for it, and [`Session::answer`] takes what he says.
     Challenge(String, Vec<u8>),

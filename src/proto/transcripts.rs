@@ -211,7 +211,7 @@ fn session(protocol: &str, options: &str) -> Box<dyn Session> {
     if protocol == "popfetch" {
         let (fetch, delete) = (numbers("fetch="), numbers("delete="));
         let lines = value("lines=").map(|n| n.parse().unwrap());
-        let wish = pop3::fetch::Wish { list, fetch, lines, delete, date };
+        let wish = pop3::fetch::Wish { list, fetch, lines, delete, keep: false, date };
         return Box::new(pop3::fetch::Fetch::new(wish));
     }
     if protocol == "imapfetch" {
@@ -225,6 +225,7 @@ fn session(protocol: &str, options: &str) -> Box<dyn Session> {
             flag: value("flag=").map(|typed| imap::fetch::Flagging::parse(&typed).unwrap()),
             delete: numbers("delete="),
             idle: value("idle=").map(|n| n.parse().unwrap()),
+            keep: options.contains("keep"),
             date,
         };
         return Box::new(imap::fetch::Fetch::new(wish));

@@ -276,6 +276,7 @@ pub(super) fn mail_config(
         reading,
         append: args.append.clone(),
         capture: None,
+        mailbox: args.mailbox.clone(),
         upgrade_only: false,
     })
 }
@@ -336,6 +337,7 @@ pub(super) fn only_with_helper(args: &Args, helper: Option<Protocol>) -> Result<
         (args.dsn_envid.is_some(), "--dsn-envid"),
         (args.xclient.is_some(), "--xclient"),
         (args.expect_in.is_some(), "--expect-in"),
+        (args.mailbox.is_some(), "--mailbox"),
         (args.list, "--list"),
         (args.fetch.is_some(), "--fetch"),
         (args.top.is_some(), "--top"),

@@ -6,6 +6,7 @@ use super::session::optional_time;
 use super::tls::implies_tls;
 use crate::cli::args::Args;
 use crate::error::Error;
+use crate::mailbox::{Per, Place};
 use crate::modes::mail::Protocol;
 use crate::modes::mock::{Config, Keep, Smtp, Speaks};
 use crate::proto::fault::Faults;
@@ -82,14 +83,22 @@ pub(super) fn config(args: &Args, protocol: Protocol, tls_at_once: bool) -> Resu
         most_octets: args.max_size.as_deref().map_or(Ok(MOST_OCTETS), size)?,
         faults: Arc::new(faults),
         lint: args.lint,
-        keep: Keep { json: args.output_format.as_deref() == Some("jsonl"), trace: !args.no_trace },
+        keep: Keep {
+            place: mailbox(args, protocol)?,
+            json: args.output_format.as_deref() == Some("jsonl"),
+            trace: !args.no_trace,
+        },
         idle: optional_time("-i", args.idle_timeout.as_ref())?.unwrap_or(IDLE),
     })
 }
 
 fn speaks(args: &Args, protocol: Protocol) -> Result<Speaks, Error> {
-    if protocol != Protocol::Smtp {
-        return Err(usage(format!("a {} server is not there yet", name(protocol))));
+    match protocol {
+        Protocol::Smtp => {}
+        Protocol::Pop3 => return Ok(Speaks::Pop3),
+        Protocol::Imap | Protocol::Upgrade(_) => {
+            return Err(usage(format!("a {} server is not there yet", name(protocol))));
+        }
     }
     Ok(Speaks::Smtp(Smtp {
         lmtp: args.lmtp,
@@ -107,6 +116,38 @@ fn speaks(args: &Args, protocol: Protocol) -> Result<Speaks, Error> {
         most_recipients: MOST_RECIPIENTS,
         xclient: args.accept_xclient,
     }))
+}
+
+/// Where mail is kept, and who has which of it.
+fn mailbox(args: &Args, protocol: Protocol) -> Result<Option<Place>, Error> {
+    let several = args.auth.len() > 1;
+    let per = match args.mailbox_per.as_deref() {
+        None if several => Per::User,
+        None | Some("all") => Per::All,
+        Some("user") => Per::User,
+        Some("rcpt") => Per::Recipient,
+        Some("domain") => Per::Domain,
+        Some(other) => {
+            return Err(usage(format!(
+                "--mailbox-per is rcpt, domain, user or all, not {}",
+                quoted(other)
+            )));
+        }
+    };
+    match &args.mailbox {
+        Some(path) if path.is_file() => {
+            Err(usage(format!("--mailbox {} is a file: a Maildir is a directory", path.display())))
+        }
+        Some(path) => Ok(Some(Place::new(path, per))),
+        None if protocol != Protocol::Smtp => {
+            Err(usage(format!("-l {} needs a mailbox: which mail is to be read?", name(protocol)))
+                .hint("--mailbox DIR/"))
+        }
+        None if args.mailbox_per.is_some() => {
+            Err(usage("--mailbox-per goes with --mailbox: in which directory?"))
+        }
+        None => Ok(None),
+    }
 }
 
 fn host(args: &Args) -> Result<String, Error> {
@@ -260,6 +301,7 @@ pub(super) fn only_with_mock(args: &Args) -> Result<(), Error> {
         (!args.no_ext.is_empty(), "--no-ext"),
         (args.bare_newline.is_some(), "--bare-newline"),
         (args.no_trace, "--no-trace"),
+        (args.mailbox_per.is_some(), "--mailbox-per"),
         (args.lint, "--lint"),
         (args.max_size.is_some(), "--max-size"),
         (!args.fault.is_empty(), "--fault"),

@@ -30,6 +30,9 @@ pub(super) fn reading(
         (args.flag.is_some(), "--flag", [Protocol::Imap, Protocol::Imap]),
     ];
     let given: Vec<_> = options.iter().filter(|(given, ..)| *given).collect();
+    if args.mailbox.is_some() && args.fetch.is_none() {
+        return Err(usage("--mailbox goes with --fetch, or with -l: what is put there?"));
+    }
     let Some((_, option, _)) = given.first() else { return Ok(None) };
     if let Some((_, other, of)) = given.iter().find(|(.., of)| !of.contains(&protocol)) {
         let helpers = if of[0] == of[1] { "" } else { " or --imap" };
@@ -71,6 +74,7 @@ pub(super) fn reading(
             fetch,
             lines: lines.transpose()?,
             delete: numbers("--delete", &args.delete)?,
+            keep: args.mailbox.is_some(),
             date: String::new(),
         })
     } else {
@@ -116,6 +120,7 @@ pub(super) fn reading(
             flag: flag.transpose()?,
             delete: numbers("--delete", &args.delete)?,
             idle: args.idle.then(|| accept.unwrap_or(0)),
+            keep: args.mailbox.is_some(),
             date: String::new(),
         })
     }))

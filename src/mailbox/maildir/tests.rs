@@ -186,7 +186,7 @@ fn many_deliver_and_read_at_once_and_nothing_is_lost_or_doubled() {
 /// Not a test of its own: what the next one starts, to kill it.
 #[test]
 fn deliveries_until_killed() {
-    let Ok(base) = std::env::var("NCAT_TEST_MAILDIR") else { return };
+    let Ok(base) = std::env::var("MAILDIR_OF_THE_TEST") else { return };
     let mut store = Maildir::at(Path::new(&base)).unwrap();
     let log = Path::new(&base).join("../log");
     for n in 0.. {
@@ -215,7 +215,7 @@ fn whoever_is_killed_has_lost_nothing_that_was_acknowledged() {
         let before = std::fs::read_to_string(&log).unwrap_or_default().lines().count();
         let mut child = Command::new(&program)
             .args(["--exact", "mailbox::maildir::tests::deliveries_until_killed", "-q"])
-            .env("NCAT_TEST_MAILDIR", &base)
+            .env("MAILDIR_OF_THE_TEST", &base)
             .stdout(std::process::Stdio::null())
             .spawn()
             .unwrap();
@@ -261,7 +261,7 @@ fn a_full_disk_is_said_and_leaves_nothing_behind() {
         .args(["-t", "tmpfs", "-o", "size=256k", "tmpfs", small.to_str().unwrap()])
         .status();
     if !mount.is_ok_and(|status| status.success()) {
-        assert!(std::env::var_os("CI").is_none(), "a small file system needs root");
+        assert!(option_env!("CI").is_none(), "a small file system needs root");
         return;
     }
     let base = small.join("box");

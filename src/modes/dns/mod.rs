@@ -6,6 +6,7 @@ mod show;
 
 use crate::error::{Error, Exit, words};
 use crate::net::nameservers;
+use crate::proto::dns::policy;
 use crate::proto::dns::spf::{self, Check, Next, Outcome, Reply, Verdict};
 use crate::proto::dns::{Answer, Data, Name, Question, Type};
 use crate::report::Report;
@@ -18,6 +19,9 @@ use std::time::Duration;
 
 /// What an evaluation of SPF may take without `-w` (RFC 7208 §4.6.4: at least 20 s).
 const SPF_PATIENCE: Duration = Duration::from_secs(20);
+
+/// Exchangers whose certificates are asked for.
+const MOST_HOSTS: usize = 10;
 
 /// Names above one that are asked for their DMARC record.
 const MOST_ABOVE: usize = 8;
@@ -109,24 +113,24 @@ impl Inquiry<'_> {
             sections.push(Section::of(kind, &name, records));
         }
         let texts = self.ask(false, &name, Type::Txt)?.records;
-        let (policy, others) = texts.into_iter().partition(is_text(spf::is_spf));
-        let policy = Section::text("SPF", "spf", &name, policy);
-        if policy.data.len() > 1 {
-            let many = policy.data.len();
+        let (records, others) = texts.into_iter().partition(is_text(spf::is_spf));
+        let spf = Section::text("SPF", "spf", &name, records);
+        if spf.data.len() > 1 {
+            let many = spf.data.len();
             self.report.warning(format_args!(
                 "{name} has {many} SPF records: receivers take that for an error and ignore them"
             ));
         }
-        sections.push(policy);
+        sections.push(spf);
         for (label, key, below, version) in [
-            ("DMARC", "dmarc", "_dmarc", "v=DMARC1"),
-            ("MTA-STS", "mta_sts", "_mta-sts", "v=STSv1"),
-            ("TLSRPT", "tlsrpt", "_smtp._tls", "v=TLSRPTv1"),
+            ("DMARC", "dmarc", "_dmarc", "DMARC1"),
+            ("MTA-STS", "mta_sts", "_mta-sts", "STSv1"),
+            ("TLSRPT", "tlsrpt", "_smtp._tls", "TLSRPTv1"),
         ] {
             let Some(name) = name.below(below) else { continue };
             let mut records = self.ask(false, &name, Type::Txt)?.records;
             // A wildcard may have brought anything else.
-            records.retain(is_text(|text| text.starts_with(version.as_bytes())));
+            records.retain(is_text(|text| policy::is_of(text, version)));
             if records.len() > 1 {
                 let many = records.len();
                 self.report.warning(format_args!(
@@ -141,13 +145,20 @@ impl Inquiry<'_> {
             }
         }
         let mx = sections.iter().find(|section| section.kind == Type::Mx);
-        let first = mx.and_then(|section| section.data.first());
-        if let Some(Data::Mx { host, .. }) = first
-            && !host.is_root()
-            && let Some(name) = host.below("_25._tcp")
-        {
+        let hosts = mx.into_iter().flat_map(|section| section.data.iter());
+        let hosts: Vec<_> = hosts
+            .filter_map(|data| match data {
+                Data::Mx { host, .. } if !host.is_root() => host.below("_25._tcp"),
+                _ => None,
+            })
+            .take(MOST_HOSTS)
+            .collect();
+        for name in hosts {
             let records = self.ask(false, &name, Type::Tlsa)?.records;
-            sections.push(Section::of(Type::Tlsa, &name, records));
+            // One list in JSON, though there may be none in it.
+            if !records.is_empty() || !sections.iter().any(|s| s.kind == Type::Tlsa) {
+                sections.push(Section::of(Type::Tlsa, &name, records));
+            }
         }
         sections.push(Section::text("TXT", "txt", &name, others));
         Ok(sections)
@@ -161,7 +172,7 @@ impl Inquiry<'_> {
             let Some(domain) = above else { return Ok(None) };
             let Some(name) = domain.below("_dmarc") else { return Ok(None) };
             let mut records = self.ask(false, &name, Type::Txt)?.records;
-            records.retain(is_text(|text| text.starts_with(b"v=DMARC1")));
+            records.retain(is_text(|text| policy::is_of(text, "DMARC1")));
             if !records.is_empty() {
                 return Ok(Some(Section::text("DMARC", "dmarc", &name, records).inherited()));
             }

@@ -3,6 +3,8 @@
 use super::{Link, Protocol};
 use crate::engine::dialogue::{Dialogue, Outcome};
 use crate::engine::{Conversation, Status, Trouble};
+use crate::error::Error;
+use crate::mailbox::Place;
 use crate::modes::secure::{ReadyTls, show_info};
 use crate::modes::tlsinfo::Format;
 use crate::net::endpoint::Endpoint;
@@ -12,6 +14,7 @@ use crate::report::Report;
 use crate::sys::terminal::{ask_line, ask_secret};
 use crate::term::explain::{self, After, store};
 use crate::term::safe::quote;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// Replies that nobody had asked for, before it is a flood.
@@ -33,6 +36,10 @@ pub(super) struct Helped<'a> {
     name: &'a str,
     explain: bool,
     typed: bool,
+    /// What is fetched is kept there.
+    mailbox: Option<&'a Path>,
+    /// It cannot be, and why.
+    pub(super) broken: Option<Error>,
     /// The machine wants to be told when so much time has gone by.
     renewal: Option<(Duration, Instant)>,
     report: &'a Report,
@@ -65,8 +72,34 @@ impl<'a> Helped<'a> {
             name,
             explain: false,
             typed: false,
+            mailbox: None,
+            broken: None,
             renewal: None,
             report,
+        }
+    }
+
+    /// What is fetched goes into this Maildir.
+    #[must_use]
+    pub(super) fn keeping(self, mailbox: Option<&'a Path>) -> Self {
+        Self { mailbox, ..self }
+    }
+
+    /// Keeps a message. What cannot be kept must not be deleted, so it is over then.
+    fn keep(&mut self, message: &[u8]) -> Result<(), Trouble> {
+        let Some(path) = self.mailbox else { return Ok(()) };
+        match Place::deliver_at(path, message) {
+            Ok(name) => {
+                self.report
+                    .story(format_args!("kept as {}", path.join("new").join(name).display()));
+                Ok(())
+            }
+            Err(refusal) => {
+                let path = path.display();
+                let why = format!("cannot keep a message in --mailbox {path}: {refusal}");
+                self.broken = Some(Error::machine(why));
+                Err(Trouble::OutputGone)
+            }
         }
     }
 
@@ -159,7 +192,8 @@ impl<'a> Helped<'a> {
                     ));
                 }
             }
-            Event::Ready => {}
+            // It is kept, not told of.
+            Event::Ready | Event::Fetched(_) => {}
             Event::Challenge(mechanism, challenge) => {
                 let answer = ask(&mechanism, &challenge, self.report);
                 self.dialogue.machine_mut().answer(answer);
@@ -219,7 +253,10 @@ impl Conversation for Helped<'_> {
                             }));
                         }
                     }
-                    self.tell(event);
+                    match event {
+                        Event::Fetched(message) => self.keep(&message)?,
+                        event => self.tell(event),
+                    }
                 }
                 Outcome::StartTls => {
                     // A typed STARTTLS gets its time from here on.

@@ -98,6 +98,8 @@ pub struct Config {
     pub append: Option<PathBuf>,
     /// What is read goes there, not to standard output.
     pub capture: Option<Capture>,
+    /// What is fetched is put into this Maildir.
+    pub mailbox: Option<PathBuf>,
     /// No helped session: upgrade, then carry bytes (`--starttls=smtp` without `--smtp`).
     pub upgrade_only: bool,
 }
@@ -413,8 +415,12 @@ fn hold(
     let helped = Helped::new(link, config.protocol, peer.name, report, |server| {
         Dialogue::new(local, server, machine, manners, tap).veiled(veil)
     });
+    let helped = helped.keeping(config.mailbox.as_deref());
     let mut talk = helped.for_a_person(config.explain, typed);
     let result = crate::engine::run(reactor, &mut talk, None);
+    if let Some(error) = talk.broken.take() {
+        return Err(error);
+    }
     let totals = talk.dialogue.totals();
     let worst = talk.dialogue.machine().worst();
     *later = talk.dialogue.machine().for_later();

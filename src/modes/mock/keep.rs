@@ -1,15 +1,17 @@
 //! Where the messages of a mock SMTP server go: standard output, or a mailbox.
 
+use crate::mailbox::Place;
 use crate::modes::json;
 use crate::net::date::asctime;
 use crate::net::endpoint::Endpoint;
 use crate::proto::mbox::Mboxrd;
 use crate::proto::serving::Delivery;
-use crate::proto::store::Refusal;
+use crate::proto::store::{self, Refusal};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use mail_parser::DateTime;
 use std::io::{self, Write};
+use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// The longest folded header of which the fields are told in JSON.
@@ -22,6 +24,8 @@ pub struct Keep {
     pub json: bool,
     /// Return-Path and Received come before it.
     pub trace: bool,
+    /// It goes into a mailbox, not to standard output.
+    pub place: Option<Place>,
 }
 
 /// What is known of the connection that a message came by.
@@ -74,9 +78,52 @@ impl Keeper {
             true => trace(delivery, around, &self.host, &id, now),
             false => String::new(),
         };
+        let Some(place) = &self.how.place else {
+            let written = self.print(delivery, around, &id, &head, now);
+            return delivery.to.iter().map(|_| written.clone().map(|()| id.clone())).collect();
+        };
+        let content = [head.as_bytes(), &delivery.content].concat();
+        let mut kept: Vec<(PathBuf, store::Result<String>)> = Vec::new();
+        let mut outcome = Vec::new();
+        for (to, _) in &delivery.to {
+            // Who shares a mailbox shares the message.
+            let path = place.of(to);
+            let known = path.as_ref().ok().and_then(|path| kept.iter().find(|(p, _)| p == path));
+            let one = match (known, path) {
+                (Some((_, one)), _) => one.clone(),
+                (None, Err(refusal)) => Err(refusal),
+                (None, Ok(path)) => {
+                    let one = Place::deliver_at(&path, &content);
+                    kept.push((path, one.clone()));
+                    one
+                }
+            };
+            outcome.push(one.map(|_| id.clone()));
+        }
+        if self.how.json {
+            let paths = kept.iter().filter_map(|(path, name)| {
+                Some(path.join("new").join(name.as_ref().ok()?).display().to_string())
+            });
+            let paths: Vec<_> = paths.collect();
+            let told = object(delivery, around, &id, &head, &paths, now);
+            // The message is kept; that nobody hears of it is another matter.
+            let _ = self.write(told.as_bytes());
+        }
+        outcome
+    }
+
+    /// To standard output.
+    fn print(
+        &mut self,
+        delivery: &Delivery,
+        around: &Around,
+        id: &str,
+        head: &str,
+        now: SystemTime,
+    ) -> store::Result<()> {
         let mut out = Vec::with_capacity(head.len() + delivery.content.len() + 256);
         if self.how.json {
-            out.extend_from_slice(object(delivery, around, &id, &head, now).as_bytes());
+            out.extend_from_slice(object(delivery, around, id, head, &[], now).as_bytes());
         } else {
             let mut mbox = Mboxrd::default();
             mbox.begin(&delivery.from, &asctime(now), &mut out);
@@ -84,8 +131,7 @@ impl Keeper {
             mbox.encode(&delivery.content, &mut out);
             mbox.end(&mut out);
         }
-        let written = self.write(&out);
-        delivery.to.iter().map(|_| written.clone().map(|()| id.clone())).collect()
+        self.write(&out)
     }
 
     fn write(&mut self, bytes: &[u8]) -> Result<(), Refusal> {
@@ -141,7 +187,14 @@ fn trace(delivery: &Delivery, around: &Around, host: &str, id: &str, now: System
 }
 
 /// One line of JSON about a message.
-fn object(delivery: &Delivery, around: &Around, id: &str, head: &str, now: SystemTime) -> String {
+fn object(
+    delivery: &Delivery,
+    around: &Around,
+    id: &str,
+    head: &str,
+    paths: &[String],
+    now: SystemTime,
+) -> String {
     let text = |text: &str| json::string(text);
     let texts = |all: &[String]| json::list(all.iter().map(|one| text(one)));
     let when = DateTime::from_timestamp(i64::try_from(seconds(now)).unwrap_or(i64::MAX));
@@ -168,7 +221,7 @@ fn object(delivery: &Delivery, around: &Around, id: &str, head: &str, now: Syste
     format!(
         "{{\"time\":{},\"id\":{},\"peer\":{},\"client\":{client},\"helo\":{},\"with\":{},\"tls\":{tls},\
          \"auth\":{auth},\"from\":{},\"parameters\":{},\"to\":{},\"size\":{},\"headers\":{},\
-         \"trace\":{},\"lint\":{},{content}}}\n",
+         \"trace\":{},\"lint\":{},\"paths\":{},{content}}}\n",
         text(&when.to_rfc3339()),
         text(id),
         text(&around.name),
@@ -181,6 +234,7 @@ fn object(delivery: &Delivery, around: &Around, id: &str, head: &str, now: Syste
         json::list(headers),
         text(head),
         texts(&delivery.lint),
+        texts(paths),
     )
 }
 
@@ -254,7 +308,7 @@ mod tests {
     #[test]
     fn json_has_everything_on_one_line() {
         let at = UNIX_EPOCH + Duration::from_secs(1_795_521_600);
-        let line = object(&delivery(), &around(), "ABC", "", at);
+        let line = object(&delivery(), &around(), "ABC", "", &[], at);
         assert_eq!(line.matches('\n').count(), 1);
         for part in [
             "\"time\":\"2026-11-24T12:00:00Z\"",
@@ -269,7 +323,7 @@ mod tests {
         }
         let mut binary = delivery();
         binary.content = vec![0xff];
-        let line = object(&binary, &around(), "ABC", "", at);
+        let line = object(&binary, &around(), "ABC", "", &[], at);
         assert!(line.contains("\"content_base64\":\"/w==\""), "{line}");
     }
 }

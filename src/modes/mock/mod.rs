@@ -8,11 +8,13 @@ use super::door::Armour;
 use super::serve::Welcome;
 use crate::engine::tap::Tap;
 use crate::error::{Error, Exit, words};
+use crate::mailbox::memory::Memory;
 use crate::net::endpoint::Endpoint;
 use crate::net::trust::ServerConfig;
 use crate::proto::fault::Faults;
 use crate::proto::serving::{Accounts, Protection, Server, Serving};
-use crate::proto::smtp;
+use crate::proto::store::Stores;
+use crate::proto::{pop3, smtp};
 use crate::report::Report;
 use caller::Caller;
 pub use keep::Keep;
@@ -26,6 +28,8 @@ use std::time::{Duration, Instant};
 pub enum Speaks {
     /// SMTP, or LMTP.
     Smtp(Smtp),
+    /// POP3.
+    Pop3,
 }
 
 /// What is peculiar to SMTP.
@@ -114,6 +118,15 @@ impl<'a> Mock<'a> {
         })
     }
 
+    /// Where its callers find their mail.
+    fn stores(&self) -> Box<dyn Stores> {
+        match &self.config.keep.place {
+            Some(place) => Box::new(place.clone()),
+            // Nothing is kept, so there is nothing to be found.
+            None => Box::new(Memory::default()),
+        }
+    }
+
     fn machine(&self, endpoint: &Endpoint, number: u64) -> Box<dyn Server> {
         let loopback =
             endpoint.addresses().is_none_or(|(_, peer)| peer.ip().to_canonical().is_loopback());
@@ -136,6 +149,7 @@ impl<'a> Mock<'a> {
                 most_recipients: smtp.most_recipients,
                 xclient: smtp.xclient,
             })),
+            Speaks::Pop3 => Box::new(pop3::server::new(serving, self.stores())),
         }
     }
 }

@@ -36,10 +36,26 @@ impl Tags {
         &self.0
     }
 
+    /// Is it a record of this version?
+    fn begin_with(&self, version: &str) -> Result<(), String> {
+        match self.0.first() {
+            Some((name, value)) if name == "v" && value == version => Ok(()),
+            Some(_) | None => Err(format!("it does not begin with v={version}")),
+        }
+    }
+
     fn list(&self, name: &str) -> Vec<String> {
         let values = self.get(name).into_iter().flat_map(|list| list.split(','));
         values.map(|one| one.trim().to_owned()).filter(|one| !one.is_empty()).collect()
     }
+}
+
+/// Does a text begin as a record of this version does, whatever stands around the sign?
+pub fn is_of(text: &[u8], version: &str) -> bool {
+    let rest = text.trim_ascii_start().strip_prefix(b"v").map(<[u8]>::trim_ascii_start);
+    let rest = rest.and_then(|rest| rest.strip_prefix(b"=")).map(<[u8]>::trim_ascii_start);
+    rest.and_then(|rest| rest.strip_prefix(version.as_bytes()))
+        .is_some_and(|rest| rest.first().is_none_or(|b| !b.is_ascii_alphanumeric()))
 }
 
 /// What becomes of mail that fails.
@@ -96,43 +112,33 @@ impl Dmarc {
     /// Half a sentence about what is wrong; receivers ignore the record then.
     pub fn parse(text: &[u8]) -> Result<Self, String> {
         let tags = Tags::parse(text)?;
-        if tags.all().first().is_none_or(|(name, value)| name != "v" || value != "DMARC1") {
-            return Err("it does not begin with v=DMARC1".to_owned());
-        }
-        let policy = |name: &str| {
-            tags.get(name)
-                .map(|value| {
-                    Policy::parse(value).ok_or_else(|| {
-                        format!("{name}={value} is no policy: there are none, quarantine, reject")
-                    })
-                })
-                .transpose()
-        };
+        tags.begin_with("DMARC1")?;
         let reports = tags.list("rua");
+        let policy = |name: &str| match tags.get(name) {
+            None => Ok(None),
+            Some(value) => match Policy::parse(value) {
+                Some(policy) => Ok(Some(policy)),
+                // Who asks for reports is taken as if he had said none (§6.6.3).
+                None if !reports.is_empty() => Ok(Some(Policy::None)),
+                None => {
+                    Err(format!("{name}={value} is no policy: there are none, quarantine, reject"))
+                }
+            },
+        };
         let policy_of_domain = match policy("p")? {
             Some(policy) => policy,
-            // Somebody who asks for reports is told as if he had said none (§6.6.3).
             None if !reports.is_empty() => Policy::None,
             None => return Err("it has no p=, the policy".to_owned()),
         };
-        let percent = match tags.get("pct") {
-            None => 100,
-            Some(typed) => typed
-                .parse()
-                .ok()
-                .filter(|n| *n <= 100)
-                .ok_or_else(|| format!("pct={typed} is no percentage from 0 to 100"))?,
-        };
-        let strict = |name: &str| match tags.get(name) {
-            None | Some("r" | "R") => Ok(false),
-            Some("s" | "S") => Ok(true),
-            Some(other) => Err(format!("{name}={other} is neither r nor s")),
-        };
+        // What is wrong in the others is as if it were not there (§6.3).
+        let percent = tags.get("pct").and_then(|typed| typed.parse().ok().filter(|n| *n <= 100));
+        let percent = percent.unwrap_or(100);
+        let strict = |name: &str| matches!(tags.get(name), Some("s" | "S"));
         Ok(Self {
             policy: policy_of_domain,
             subdomains: policy("sp")?.unwrap_or(policy_of_domain),
             percent,
-            strict: [strict("aspf")?, strict("adkim")?],
+            strict: [strict("aspf"), strict("adkim")],
             reports,
             failures: tags.list("ruf"),
         })
@@ -168,6 +174,7 @@ impl Dmarc {
 /// Half a sentence about what is wrong.
 pub fn mta_sts(text: &[u8]) -> Result<String, String> {
     let tags = Tags::parse(text)?;
+    tags.begin_with("STSv1")?;
     match tags.get("id") {
         None => Err("it has no id=, which tells one policy from the next".to_owned()),
         Some(id) if id.is_empty() || id.len() > 32 => Err("its id= has 1 to 32 characters".into()),
@@ -183,7 +190,9 @@ pub fn mta_sts(text: &[u8]) -> Result<String, String> {
 /// # Errors
 /// Half a sentence about what is wrong.
 pub fn tlsrpt(text: &[u8]) -> Result<Vec<String>, String> {
-    let addresses = Tags::parse(text)?.list("rua");
+    let tags = Tags::parse(text)?;
+    tags.begin_with("TLSRPTv1")?;
+    let addresses = tags.list("rua");
     let known = |uri: &String| uri.starts_with("mailto:") || uri.starts_with("https:");
     match addresses.iter().find(|uri| !known(uri)) {
         _ if addresses.is_empty() => Err("it has no rua=, the place for reports".to_owned()),
@@ -247,6 +256,14 @@ mod tests {
         ] {
             assert_eq!(Dmarc::parse(text.as_bytes()).unwrap().words(false), words);
         }
+        // What is wrong in other tags is as if it were not there, and so is a wrong policy of who
+        // asks for reports.
+        let lenient =
+            Dmarc::parse(b"v=DMARC1; p=refuse; pct=101; adkim=x; rua=mailto:a@b").unwrap();
+        assert_eq!(
+            (lenient.policy, lenient.percent, lenient.strict),
+            (Policy::None, 100, [false; 2])
+        );
         let above = Dmarc::parse(b"v=DMARC1; p=reject; sp=quarantine; aspf=s; adkim=s").unwrap();
         let words = "mail that fails SPF and DKIM goes to the junk; both must be for this very \
                      domain; nobody wants reports";
@@ -259,16 +276,16 @@ mod tests {
             (&b"v=DMARC1"[..], "no p="),
             (b"p=none; v=DMARC1", "does not begin"),
             (b"v=DMARC1; p=refuse", "p=refuse is no policy"),
-            (b"v=DMARC1; p=none; pct=101", "pct=101"),
             (b"v=DMARC1; p=none; p=none", "twice"),
             (b"v=DMARC1; p", "no tag with a value"),
-            (b"v=DMARC1; p=none; adkim=x", "adkim=x"),
             (b"v=DMARC1; p=\xff", "no UTF-8"),
         ] {
             let error = Dmarc::parse(text).unwrap_err();
             assert!(error.contains(why), "{error}");
         }
         assert_eq!(mta_sts(b"v=STSv1; id=20261124;"), Ok("20261124".to_owned()));
+        assert!(is_of(b"v = DMARC1;p=none", "DMARC1") && is_of(b"v=STSv1", "STSv1"));
+        assert!(!is_of(b"v=STSv10; id=1", "STSv1") && !is_of(b"version", "STSv1"));
         assert!(mta_sts(b"v=STSv1").unwrap_err().contains("no id="));
         assert!(mta_sts(b"v=STSv1; id=2026-11-24").is_err());
         let uris = vec!["mailto:a@b".to_owned(), "https://c/d".to_owned()];

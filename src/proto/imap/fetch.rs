@@ -46,6 +46,8 @@ pub struct Wish {
     pub delete: Option<Numbers>,
     /// Wait for what arrives: so many messages, or for ever with 0.
     pub idle: Option<u32>,
+    /// What is fetched is told whole, not printed.
+    pub keep: bool,
     /// The time for the lines between messages, as `asctime(3)` writes it.
     pub date: String,
 }
@@ -136,6 +138,8 @@ enum Sink {
     Header(Gatherer),
     Plain,
     Mbox(Mboxrd),
+    /// Gathered, for the mode to keep.
+    Whole(Vec<u8>),
 }
 
 /// The machine.
@@ -271,6 +275,7 @@ impl Fetch {
         self.got = false;
         self.sink = match task {
             Task::Header(_) => Sink::Header(Gatherer::default()),
+            Task::Get(_) if self.wish.keep => Sink::Whole(Vec::new()),
             Task::Get(_) if self.several => Sink::Mbox(Mboxrd::default()),
             Task::Get(_) => Sink::Plain,
             Task::Mailboxes
@@ -322,6 +327,7 @@ impl Fetch {
             }
             Sink::Header(header) => header.add(piece),
             Sink::Plain => ports.to_user.push(piece),
+            Sink::Whole(message) => message.extend_from_slice(piece),
             Sink::Mbox(mbox) => ports.to_user.with(|out| {
                 if first {
                     mbox.begin("", &self.wish.date, out);
@@ -477,6 +483,9 @@ impl Fetch {
         let sink = std::mem::replace(&mut self.sink, Sink::Nowhere);
         match (sink, &task) {
             (Sink::Mbox(mut mbox), _) if self.got => ports.to_user.with(|out| mbox.end(out)),
+            (Sink::Whole(message), _) if self.got => {
+                self.events.push_back(Event::Fetched(message));
+            }
             (Sink::Header(header), Task::Header(n)) if self.got => {
                 let Envelope { date, from, subject } = header.envelope();
                 let (size, flags) = &self.facts;

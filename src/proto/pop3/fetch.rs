@@ -29,6 +29,8 @@ pub struct Wish {
     pub lines: Option<u32>,
     /// These are deleted at the end.
     pub delete: Option<Numbers>,
+    /// What is fetched is told whole, not printed.
+    pub keep: bool,
     /// The time for the lines between messages, as `asctime(3)` writes it.
     pub date: String,
 }
@@ -56,6 +58,8 @@ enum Sink {
     /// As it is.
     Plain,
     Mbox(Mboxrd),
+    /// Gathered, for the mode to keep.
+    Whole(Vec<u8>),
 }
 
 /// The machine.
@@ -124,6 +128,7 @@ impl Fetch {
         match task {
             Task::Uidl | Task::Sizes => Sink::Table,
             Task::Header(n) => Sink::Header(n, Gatherer::default()),
+            Task::Get(_) if self.wish.keep => Sink::Whole(Vec::new()),
             Task::Get(_) if self.several => Sink::Mbox(Mboxrd::default()),
             Task::Get(_) => Sink::Plain,
             Task::Stat | Task::Delete(_) | Task::Quit => Sink::Nowhere,
@@ -201,6 +206,7 @@ impl Fetch {
             Sink::Nowhere => {}
             Sink::Plain => ports.to_user.push(piece),
             Sink::Mbox(mbox) => ports.to_user.with(|out| mbox.encode(piece, out)),
+            Sink::Whole(message) => message.extend_from_slice(piece),
             Sink::Header(_, header) => header.add(piece),
             Sink::Table => {
                 self.partial.extend_from_slice(piece);
@@ -226,6 +232,7 @@ impl Fetch {
     fn lines_are_over(&mut self, ports: &mut Ports<'_>) -> Result<(), ProtocolError> {
         match std::mem::replace(&mut self.sink, Sink::Nowhere) {
             Sink::Mbox(mut mbox) => ports.to_user.with(|out| mbox.end(out)),
+            Sink::Whole(message) => self.events.push_back(Event::Fetched(message)),
             Sink::Header(n, header) => {
                 let Envelope { date, from, subject } = header.envelope();
                 let size = self.sizes.get(&n).map_or("?", String::as_str);

@@ -75,6 +75,8 @@ pub struct Choice {
     pub mechanism: Mechanism,
     /// In its form `-PLUS`, bound to the TLS connection: nobody in between can pass it on.
     pub bound: bool,
+    /// The server has offered some mechanism in that form.
+    pub binds: bool,
 }
 
 impl Login {
@@ -86,22 +88,25 @@ impl Login {
                 tail.eq_ignore_ascii_case(PLUS).then_some(head)
             });
             let mechanism = Mechanism::named(plain.unwrap_or(name))?;
-            Some(Choice { mechanism, bound: plain.is_some() })
+            Some(Choice { mechanism, bound: plain.is_some(), binds: false })
         });
+        let offered: Vec<_> = offered.collect();
+        let binds = offered.iter().any(|choice| choice.bound);
         let may = |choice: &Choice| match &self.only {
             _ if choice.bound && self.binding.is_none() => false,
             Some(only) => only.contains(&choice.mechanism),
             None => choice.mechanism.is_for_passwords(),
         };
-        offered.filter(may).min_by_key(|choice| (!choice.bound, choice.mechanism))
+        let best = offered.into_iter().filter(may).min_by_key(|c| (!c.bound, c.mechanism));
+        best.map(|choice| Choice { binds, ..choice })
     }
 
     /// Begins.
     pub fn start(&self, choice: impl Into<Choice>) -> Exchange {
-        let Choice { mechanism, bound } = choice.into();
+        let Choice { mechanism, bound, binds } = choice.into();
         let state = match mechanism {
-            Mechanism::ScramSha256 => self.scram(Hash::Sha256, bound),
-            Mechanism::ScramSha1 => self.scram(Hash::Sha1, bound),
+            Mechanism::ScramSha256 => self.scram(Hash::Sha256, bound, binds),
+            Mechanism::ScramSha1 => self.scram(Hash::Sha1, bound, binds),
             Mechanism::CramMd5
             | Mechanism::OAuthBearer
             | Mechanism::XOAuth2
@@ -113,12 +118,12 @@ impl Login {
         Exchange { mechanism, bound, login: self.clone(), state }
     }
 
-    fn scram(&self, hash: Hash, bound: bool) -> State {
+    fn scram(&self, hash: Hash, bound: bool, binds: bool) -> State {
         let binding = match (&self.binding, bound) {
             (Some(binding), true) => Binding::Bound(binding.clone()),
-            // It would have been chosen.
-            (Some(_), false) => Binding::NotOffered,
-            (None, _) => Binding::Impossible,
+            // Only then may it be said (RFC 5802 §6).
+            (Some(_), false) if !binds => Binding::NotOffered,
+            (Some(_) | None, _) => Binding::Impossible,
         };
         State::Scram(Scram::new(hash, &self.credentials, &self.nonce, binding))
     }
@@ -126,7 +131,7 @@ impl Login {
 
 impl From<Mechanism> for Choice {
     fn from(mechanism: Mechanism) -> Self {
-        Self { mechanism, bound: false }
+        Self { mechanism, bound: false, binds: false }
     }
 }
 
@@ -470,16 +475,21 @@ mod tests {
     fn a_login_is_bound_to_its_connection_where_both_can() {
         let offered = ["PLAIN", "SCRAM-SHA-1", "scram-sha-1-plus", "SCRAM-SHA-256"];
         let free = login("ann", "x");
-        assert_eq!(free.choose(offered), Some(Mechanism::ScramSha256.into()));
+        assert_eq!(free.choose(offered).unwrap().mechanism, Mechanism::ScramSha256);
         let bindable = Login { binding: Some(vec![7; 32]), ..login("ann", "x") };
         let choice = bindable.choose(offered).unwrap();
-        assert_eq!(choice, Choice { mechanism: Mechanism::ScramSha1, bound: true });
+        assert_eq!(choice, Choice { mechanism: Mechanism::ScramSha1, bound: true, binds: true });
         let mut exchange = bindable.start(choice);
         assert_eq!(exchange.name(), "SCRAM-SHA-1-PLUS");
         assert_eq!(text(exchange.initial().unwrap()), "p=tls-exporter,,n=ann,r=nonce");
         let answer = exchange.answer(b"r=nonceX,s=QSXCR+Q6sek8bf92,i=4096").unwrap();
         let bound = encode(&[b"p=tls-exporter,,", &[7; 32][..]].concat());
         assert!(text(&answer).starts_with(&format!("c={bound},r=nonceX,p=")), "{}", text(&answer));
+        // Whoever may use another only has been offered it all the same.
+        let only = Some(vec![Mechanism::ScramSha256]);
+        let choice = Login { only, ..bindable.clone() }.choose(offered).unwrap();
+        let mut exchange = bindable.start(choice);
+        assert_eq!(text(exchange.initial().unwrap()), "n,,n=ann,r=nonce");
         // Who could, and is not offered it, says so: a server that did offer it will see.
         let choice = bindable.choose(["SCRAM-SHA-256"]).unwrap();
         let mut exchange = bindable.start(choice);

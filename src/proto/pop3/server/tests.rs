@@ -148,7 +148,7 @@ fn talk(
 fn wish(list: bool, fetch: Option<&str>, delete: Option<&str>) -> Box<dyn Session> {
     let numbers = |typed: Option<&str>| typed.map(|typed| Numbers::parse(typed).unwrap());
     let (fetch, delete) = (numbers(fetch), numbers(delete));
-    let wish = fetch::Wish { list, fetch, lines: None, delete, date: "DATE".into() };
+    let wish = fetch::Wish { list, fetch, lines: None, delete, keep: false, date: "DATE".into() };
     Box::new(fetch::Fetch::new(wish))
 }
 
