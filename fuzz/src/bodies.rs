@@ -4,6 +4,8 @@
 //! A body must not panic, must come to an end, and must not grow beyond what it was given; a
 //! server must also give the same answer however its input is cut.
 
+#![allow(clippy::wildcard_enum_match_arm)] // what is not known here is only written down
+
 use ncat::proto::content::Style;
 use ncat::proto::dns::spf::{Check, Next, Reply};
 use ncat::proto::dns::{Data, Name, Question, Type, policy};

@@ -100,11 +100,10 @@ fn file_name(name: &str) -> store::Result<String> {
 
 /// What the system says, as the reason of a store.
 fn refusal(e: &io::Error) -> Refusal {
-    match e.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
-            return Refusal::Full;
-        }
-        _ => {}
+    let full =
+        [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded, io::ErrorKind::FileTooLarge];
+    if full.contains(&e.kind()) {
+        return Refusal::Full;
     }
     let text = e.to_string();
     let text = text.split(" (os error").next().unwrap_or_default();

@@ -150,9 +150,9 @@ impl Open {
         }
         self.stamp = None;
         self.scan()?;
-        act(self.find(uid)?).map_err(|e| match e.kind() {
-            std::io::ErrorKind::NotFound => Refusal::Gone,
-            _ => refusal(&e),
+        act(self.find(uid)?).map_err(|e| match e.kind() == std::io::ErrorKind::NotFound {
+            true => Refusal::Gone,
+            false => refusal(&e),
         })
     }
 

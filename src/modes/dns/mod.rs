@@ -147,9 +147,9 @@ impl Inquiry<'_> {
         let mx = sections.iter().find(|section| section.kind == Type::Mx);
         let hosts = mx.into_iter().flat_map(|section| section.data.iter());
         let hosts: Vec<_> = hosts
-            .filter_map(|data| match data {
-                Data::Mx { host, .. } if !host.is_root() => host.below("_25._tcp"),
-                _ => None,
+            .filter_map(|data| {
+                let Data::Mx { host, .. } = data else { return None };
+                if host.is_root() { None } else { host.below("_25._tcp") }
             })
             .take(MOST_HOSTS)
             .collect();

@@ -253,10 +253,10 @@ impl Conversation for Helped<'_> {
                             }));
                         }
                     }
-                    match event {
-                        Event::Fetched(message) => self.keep(&message)?,
-                        event => self.tell(event),
+                    if let Event::Fetched(message) = &event {
+                        self.keep(message)?;
                     }
+                    self.tell(event);
                 }
                 Outcome::StartTls => {
                     // A typed STARTTLS gets its time from here on.

@@ -566,11 +566,8 @@ mod tests {
                 user: Input::new(user, false),
                 to_user: Output::new(&mut shown, 1000, ended_user),
             };
-            loop {
-                match session.step(&mut ports).unwrap() {
-                    Step::Event(event) => heard.push(event),
-                    Step::Wait | Step::Done | Step::StartTls => break,
-                }
+            while let Step::Event(event) = session.step(&mut ports).unwrap() {
+                heard.push(event);
             }
         }
         assert_eq!(said, b"DATA\r\nSubject: x\r\n");
