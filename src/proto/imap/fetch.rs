@@ -5,8 +5,10 @@
 //!        ─► STORE, EXPUNGE ─► IDLE, FETCH, IDLE ... ─► LOGOUT
 //! ```
 
+pub use super::flagging::Flagging;
 use super::reader::{Reader, Response};
 use super::session::is_for_now;
+use super::strings::{after, last_string, unquoted};
 use super::utf7;
 use super::{Offers, Reply, Status, Verb, quoted};
 use crate::proto::envelope::{Envelope, Gatherer, one_line};
@@ -50,56 +52,6 @@ pub struct Wish {
     pub keep: bool,
     /// The time for the lines between messages, as `asctime(3)` writes it.
     pub date: String,
-}
-
-/// Flags that messages get or lose, each as it is written (RFC 9051 §2.3.2).
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Flagging {
-    /// They get these.
-    pub add: Vec<String>,
-    /// They lose these.
-    pub remove: Vec<String>,
-}
-
-impl Flagging {
-    /// Reads `+\\Seen,-\Flagged,$Label`; without a sign a flag is added.
-    ///
-    /// # Errors
-    /// Half a sentence about what is no flag.
-    pub fn parse(typed: &str) -> Result<Self, String> {
-        let mut flagging = Self::default();
-        for word in typed.split(',') {
-            let (list, flag) = match word.strip_prefix('-') {
-                Some(flag) => (&mut flagging.remove, flag),
-                None => (&mut flagging.add, word.strip_prefix('+').unwrap_or(word)),
-            };
-            let is_atom = |atom: &str| {
-                let ok = |c: char| c.is_ascii_graphic() && !"(){%*\"\\]".contains(c);
-                !atom.is_empty() && atom.chars().all(ok)
-            };
-            let system = ["\\Seen", "\\Answered", "\\Flagged", "\\Deleted", "\\Draft"];
-            let known = system.iter().find(|known| known.eq_ignore_ascii_case(flag));
-            match known {
-                Some(known) => list.push((*known).to_owned()),
-                None if is_atom(flag) => list.push(flag.to_owned()),
-                None => {
-                    return Err(format!(
-                        "{word:?} is no flag: there are {} and keywords such as $Forwarded",
-                        system.join(" ")
-                    ));
-                }
-            }
-        }
-        Ok(flagging)
-    }
-
-    /// What STORE says of them.
-    fn stores(&self) -> Vec<String> {
-        let store =
-            |sign: char, flags: &[String]| format!("{sign}FLAGS.SILENT ({})", flags.join(" "));
-        let lists = [('+', &self.add), ('-', &self.remove)];
-        lists.iter().filter(|(_, l)| !l.is_empty()).map(|(sign, l)| store(*sign, l)).collect()
-    }
 }
 
 /// A server forgets who is silent for half an hour (RFC 2177 §3).
@@ -665,39 +617,6 @@ impl Fetch {
     }
 }
 
-/// The word behind this one: digits.
-fn after(text: &str, word: &str) -> String {
-    let rest = text.split_once(word).map_or("", |(_, rest)| rest);
-    rest.chars().take_while(char::is_ascii_digit).collect()
-}
-
-/// The string or atom at the end of a line, quotes included.
-fn last_string(line: &[u8]) -> Option<&[u8]> {
-    if line.last() != Some(&b'"') {
-        return line.rsplit(|&b| b == b' ').next().filter(|word| !word.is_empty());
-    }
-    // Back to the quote that no backslash stands before.
-    let inside = &line[..line.len() - 1];
-    let escaped =
-        |at: usize| inside[..at].iter().rev().take_while(|b| **b == b'\\').count() % 2 == 1;
-    let start = (0..inside.len()).rev().find(|&at| inside[at] == b'"' && !escaped(at))?;
-    Some(&line[start..])
-}
-
-/// What a quoted string means; an atom means itself.
-fn unquoted(string: &[u8]) -> String {
-    let text = String::from_utf8_lossy(string);
-    let Some(inside) = text.strip_prefix('"').and_then(|t| t.strip_suffix('"')) else {
-        return text.into_owned();
-    };
-    let mut out = String::new();
-    let mut chars = inside.chars();
-    while let Some(c) = chars.next() {
-        out.extend(if c == '\\' { chars.next() } else { Some(c) });
-    }
-    out
-}
-
 impl Session for Fetch {
     fn worst(&self) -> Option<Worst> {
         self.worst
@@ -776,19 +695,6 @@ impl Machine for Fetch {
 mod tests {
     use super::*;
     use crate::proto::{Input, Output};
-
-    #[test]
-    fn names_are_found_at_the_end_of_a_line() {
-        for (line, name) in [
-            (r#"* LIST () "/" INBOX"#, "INBOX"),
-            (r#"* LIST () "/" "a b""#, "a b"),
-            (r#"* LIST () "/" "a \"b\" \\""#, r#"a "b" \"#),
-            (r#"* LIST () NIL """#, ""),
-        ] {
-            let found = last_string(line.as_bytes()).map(unquoted);
-            assert_eq!(found.as_deref(), Some(name), "{line}");
-        }
-    }
 
     #[test]
     fn many_are_expunged_in_lines_that_servers_take() {

@@ -1,8 +1,10 @@
 //! IMAP (RFC 9051, RFC 3501), as far as a helped session needs it.
 
 pub mod fetch;
+mod flagging;
 pub mod reader;
 pub mod session;
+mod strings;
 pub mod utf7;
 
 use super::session::words;
