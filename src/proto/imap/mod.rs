@@ -3,6 +3,7 @@
 pub mod fetch;
 mod flagging;
 pub mod reader;
+pub mod server;
 pub mod session;
 mod strings;
 pub mod utf7;
