@@ -5,6 +5,7 @@
 //! is room for; nothing new is read or made before it is empty, so that one message is in memory
 //! at a time.
 
+mod auth;
 mod envelope;
 mod fetch;
 mod folders;
@@ -66,6 +67,8 @@ enum State {
     Fetching(Fetching),
     /// The tag of IDLE.
     Idle(Vec<u8>),
+    /// The tag of AUTHENTICATE, whose next line is a response.
+    Authenticating(Vec<u8>),
     /// What has been said goes out, then TLS begins.
     Tls,
     /// What has been said goes out, then it is over.
@@ -239,6 +242,21 @@ impl Machine for Imap {
                         Came::Absurd => self.leave("no literal is so large"),
                     }
                 }
+                State::Authenticating(tag) => match self.reader.read(&mut ports.peer, false, 0) {
+                    Came::Part if ports.peer.eof => self.state = State::Leaving,
+                    Came::Part => {
+                        self.state = State::Authenticating(tag);
+                        return Ok(Step::Wait);
+                    }
+                    Came::Command(line) => {
+                        let done = self.response(Words::new(&line).text());
+                        self.finish(&tag, done);
+                    }
+                    Came::Announced | Came::TooBig(_) | Came::Bad(..) => {
+                        self.bad(&tag, "this is no response of a login");
+                    }
+                    Came::Absurd => self.leave("no literal is so large"),
+                },
                 State::Tls => {
                     if ports.peer.eat(ports.peer.rest().len()).is_empty() {
                         self.tls = true;
@@ -388,12 +406,8 @@ impl Imap {
         if !is_tls && let Some(octets) = injected.take() {
             self.out.extend_from_slice(&octets);
         }
-        match self.command(&tag, &name, &mut words, lie) {
-            Ok(End::Ok(text)) => self.tagged(&tag, &format!("OK {text}")),
-            Err(Failure::No(text)) => self.tagged(&tag, &format!("NO {text}")),
-            Ok(End::Open) => {}
-            Err(Failure::Bad(why)) => self.bad(&tag, why),
-        }
+        let done = self.command(&tag, &name, &mut words, lie);
+        self.finish(&tag, done);
         if let Some(octets) = injected {
             self.out.extend_from_slice(&octets);
         }
@@ -407,6 +421,19 @@ impl Imap {
             }
             self.out.truncate(self.out.len() / 2);
             self.state = State::Leaving;
+        }
+    }
+
+    /// The answer to a command.
+    fn finish(&mut self, tag: &[u8], done: Done) {
+        match done {
+            Ok(End::Ok(text)) => self.tagged(tag, &format!("OK {text}")),
+            Err(Failure::No(text)) => self.tagged(tag, &format!("NO {text}")),
+            Ok(End::Open) => {}
+            Err(Failure::Bad(why)) => self.bad(tag, why),
+        }
+        if self.errors > MOST_ERRORS && !matches!(self.state, State::Leaving) {
+            self.leave("too many errors");
         }
     }
 
@@ -448,6 +475,8 @@ impl Imap {
             }
             if !self.may_log_in() {
                 all.push("LOGINDISABLED");
+            } else if self.takes_plain() {
+                all.extend(["SASL-IR", "AUTH=PLAIN"]);
             }
         }
         all.retain(|word| *word == "LOGINDISABLED" || !serving.hides(word));
@@ -507,47 +536,9 @@ impl Imap {
                 Ok(End::Ok("TLS begins".into()))
             }
             "LOGIN" => self.login(words),
+            "AUTHENTICATE" => self.authenticate(tag, words),
             _ => self.as_somebody(tag, name, words, lie),
         }
-    }
-
-    fn login(&mut self, words: &mut Words<'_>) -> Done {
-        if self.store.is_some() {
-            return Err("somebody has logged in already".into());
-        }
-        words.space()?;
-        let user = words.astring()?;
-        words.space()?;
-        let password = words.astring()?;
-        words.end()?;
-        if !self.may_log_in() {
-            self.lint("it sends a password in the clear");
-            return Err(Failure::No("[PRIVACYREQUIRED] STARTTLS comes first".into()));
-        }
-        if !self.tls {
-            self.lint("it sends a password in the clear");
-        }
-        let users = &self.serving.accounts.users;
-        let is_known = |(name, secret): &(String, super::super::sasl::Secret)| {
-            name.as_bytes() == user && secret.bytes() == password
-        };
-        let shown = user.escape_ascii().to_string();
-        let is_admitted = users.is_empty() || users.iter().any(is_known);
-        let name = String::from_utf8(user).ok();
-        let Some(name) = name.filter(|_| is_admitted) else {
-            self.story(format!("{shown} may not log in: wrong name or password"));
-            self.errors += 1;
-            let end = Failure::No("[AUTHENTICATIONFAILED] wrong name or password".into());
-            return if self.errors > MOST_ERRORS {
-                self.leave("too many errors");
-                Ok(End::Open)
-            } else {
-                Err(end)
-            };
-        };
-        self.store = Some(self.stores.enter(&name, false)?);
-        self.story(format!("{shown} logs in with LOGIN"));
-        Ok(End::Ok(format!("[CAPABILITY {}] welcome", self.capabilities())))
     }
 
     /// What only somebody may do who has logged in.

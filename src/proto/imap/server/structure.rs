@@ -22,7 +22,7 @@ pub(super) struct Part {
     pub(super) kind: String,
     /// In upper case.
     pub(super) subtype: String,
-    parameters: Vec<(String, Vec<u8>)>,
+    parameters: Parameters,
     /// In upper case.
     pub(super) encoding: String,
     /// The parts of a multipart.
@@ -209,8 +209,11 @@ fn without_line_end(octets: &[u8], from: usize, to: usize) -> usize {
     }
 }
 
-/// Type, subtype and parameters, their names in upper case (RFC 2045 §5.1).
-type Media = (String, String, Vec<(String, Vec<u8>)>);
+/// Names in upper case, and values.
+type Parameters = Vec<(String, Vec<u8>)>;
+
+/// Type, subtype and parameters (RFC 2045 §5.1).
+type Media = (String, String, Parameters);
 
 fn media(value: &[u8]) -> Option<Media> {
     let (media, parameters) = with_parameters(value)?;
@@ -223,7 +226,7 @@ fn media(value: &[u8]) -> Option<Media> {
 }
 
 /// A word in upper case and what follows it: `; name=value`, comments left out.
-fn with_parameters(value: &[u8]) -> Option<(String, Vec<(String, Vec<u8>)>)> {
+fn with_parameters(value: &[u8]) -> Option<(String, Parameters)> {
     let value = envelope::without_comments(value);
     let end = memchr::memchr(b';', &value).unwrap_or(value.len());
     let first = String::from_utf8_lossy(value[..end].trim_ascii()).to_ascii_uppercase();

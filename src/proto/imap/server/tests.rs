@@ -371,3 +371,22 @@ fn big_messages_leave_as_there_is_room() {
     }
     assert_eq!(out.len(), 40_960);
 }
+
+#[test]
+fn plain_comes_with_its_command_or_behind_it() {
+    for (says, answer) in [
+        ("a AUTHENTICATE PLAIN AGFubgBzZWNyZXQ=\r\n", "a OK [CAPABILITY"),
+        ("a AUTHENTICATE PLAIN\r\nAGFubgBzZWNyZXQ=\r\n", "+ \r\na OK [CAPABILITY"),
+        ("a AUTHENTICATE PLAIN\r\n*\r\n", "+ \r\na BAD the login is called off\r\n"),
+        ("a AUTHENTICATE PLAIN AGFubgBndWVzcw==\r\n", "a NO [AUTHENTICATIONFAILED]"),
+        ("a AUTHENTICATE PLAIN =\r\n", "a BAD a response is base64\r\n"),
+        ("a AUTHENTICATE X\r\n", "a NO [CANNOT]"),
+    ] {
+        for chunk in 1..says.len() {
+            let mut machine = new(serving(&[]), Box::new(fake()));
+            let (said, _) = talk(&mut machine, says.as_bytes(), chunk, true);
+            let (_, behind) = said.split_once("is ready\r\n").unwrap();
+            assert!(behind.starts_with(answer), "{says}: {said}");
+        }
+    }
+}
