@@ -390,3 +390,116 @@ fn plain_comes_with_its_command_or_behind_it() {
         }
     }
 }
+
+/// Lets one of our client machines talk to the server until it is done; what it showed.
+fn pair<M>(client: &mut M, server: &mut impl Server, chunk: usize) -> Vec<u8>
+where
+    M: Machine<Event = super::super::super::session::Event>,
+{
+    let (mut up, mut down, mut shown, mut none) = (vec![], vec![], vec![], vec![]);
+    let mut showing = vec![];
+    let mut ended = [false; 4];
+    for _ in 0..1_000_000 {
+        let [a, b, c, d] = &mut ended;
+        let mut ports = Ports {
+            peer: Input::new(&down, *c),
+            to_peer: Output::new(&mut up, chunk, a),
+            user: Input::new(b"", true),
+            to_user: Output::new(&mut showing, chunk, b),
+        };
+        let step = client.step(&mut ports).unwrap();
+        let eaten = ports.peer.eaten();
+        down.drain(..eaten);
+        shown.append(&mut showing);
+        let mut ports = Ports {
+            peer: Input::new(&up, false),
+            to_peer: Output::new(&mut down, chunk, c),
+            user: Input::new(b"", true),
+            to_user: Output::new(&mut none, 1, d),
+        };
+        assert_ne!(server.step(&mut ports).unwrap(), Step::StartTls);
+        let eaten = ports.peer.eaten();
+        up.drain(..eaten);
+        if step == Step::Done {
+            return shown;
+        }
+    }
+    panic!("they go on and on: {}", shown.escape_ascii());
+}
+
+#[test]
+fn our_own_client_logs_in_reads_and_deletes() {
+    use super::super::super::numbers::Numbers;
+    use super::super::super::sasl::{Credentials, Login};
+    use super::super::super::session::{Config, Pace};
+    use super::super::{fetch, session};
+    for chunk in [1, 7, 100, 4096] {
+        let box_ = fake();
+        let protection = Protection::On;
+        let mut server = new(Serving { protection, ..serving(&[]) }, Box::new(box_.clone()));
+        let login = Login {
+            credentials: Credentials { user: "ann".into(), password: Secret::new("secret") },
+            only: None,
+            nonce: "n".into(),
+            host: "mail.example".into(),
+            port: 993,
+        };
+        let config = Config {
+            helo: "me".into(),
+            starttls: false,
+            secure: true,
+            login: Some(login),
+            pace: Pace::LockStep,
+            content: Default::default(),
+            setup_only: true,
+        };
+        pair(&mut session::Session::new(config), &mut server, chunk);
+        let all = Some(Numbers::all());
+        let date = String::from("Thu Jan  1 00:00:00 1970");
+        let append = Some(b"Subject: three\r\n\r\nx\r\n".to_vec());
+        let wish =
+            fetch::Wish { fetch: all.clone(), append, delete: all, date, ..Default::default() };
+        let shown = pair(&mut fetch::Fetch::new(wish), &mut server, chunk);
+        let shown = String::from_utf8(shown).unwrap();
+        for part in ["Subject: one\n\nhello\n", "Subject: two\n", "Subject: three\n"] {
+            assert!(shown.replace('\r', "").contains(part), "{chunk}: {shown}");
+        }
+        assert_eq!(box_.folder("INBOX", |inbox| inbox.messages.len()), Ok(0), "{chunk}");
+    }
+}
+
+/// No client, however odd, makes the machine panic, spin, or say without end.
+#[test]
+fn damaged_commands_are_answered() {
+    let good = b"l LOGIN ann secret\r\na SELECT INBOX\r\nb UID FETCH 1:* (BODY[1.MIME]<0.9> \
+        BODYSTRUCTURE)\r\nc SEARCH OR (SUBJECT \"x\") NOT 1:2\r\nd LIST (SUBSCRIBED) \"\" (% *) \
+        RETURN (STATUS (SIZE))\r\ne APPEND INBOX (\\Seen) {3+}\r\nabc\r\nf COPY 1 INBOX\r\n\
+        g STORE 1 -FLAGS.SILENT (x)\r\nh IDLE\r\nDONE\r\ni UID EXPUNGE 1:*\r\n";
+    let mut seed = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut roll = |sides: usize| {
+        seed ^= seed << 13;
+        seed ^= seed >> 7;
+        seed ^= seed << 17;
+        usize::try_from(seed >> 33).unwrap() % sides
+    };
+    for _ in 0..3_000 {
+        let mut says = good.to_vec();
+        for _ in 0..=roll(4) {
+            let at = 20 + roll(says.len() - 20);
+            let odd: &[u8] = [
+                b"{4294967295}\r\n",
+                b"(" as &[u8],
+                b"\"",
+                b"99999999999",
+                b"\0\xff",
+                b"*",
+                b"\r\n",
+            ][roll(7)];
+            let end = (at + roll(3)).min(says.len());
+            says.splice(at..end, odd.iter().copied()).for_each(drop);
+        }
+        let chunk = 1 + roll(64);
+        let (said, _) = talk(&mut new(serving(&[]), Box::new(fake())), &says, chunk, true);
+        assert!(said.len() < 100_000 && said.starts_with("* OK "), "{said}");
+    }
+}

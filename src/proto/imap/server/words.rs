@@ -166,10 +166,12 @@ impl Reader {
         let start = self.command.literals.last().map_or(0, |(start, length)| start + length);
         let line = &self.command.octets[start..];
         let Some((used, n, waits)) = announced(line) else {
+            // The literal before it may end in a CR that is its own.
+            let bare_lf = !line.ends_with(b"\r\n");
             let mut command = std::mem::take(&mut self.command);
             let length = command.octets.len();
-            command.bare_lf = !command.octets.ends_with(b"\r\n");
-            command.octets.truncate(length - if command.bare_lf { 1 } else { 2 });
+            command.bare_lf = bare_lf;
+            command.octets.truncate(length - if bare_lf { 1 } else { 2 });
             self.carried = 0;
             return Some(Came::Command(command));
         };
@@ -445,6 +447,20 @@ mod tests {
             assert_eq!(words.astring().unwrap(), b"\r\n{1");
             assert!(words.is_over() && noop.bare_lf && !login.bare_lf);
         }
+    }
+
+    /// The CR of a literal and the LF behind it were taken for a line end once.
+    #[test]
+    fn a_cr_at_the_end_of_a_literal_is_its_own() {
+        let came = read(b"a X {2+}\r\nb\r\nb NOOP\r\n", 3, true);
+        let [Came::Command(first), Came::Command(_)] = &*came else { panic!("{came:?}") };
+        let mut words = Words::new(first);
+        words.tag();
+        words.space().unwrap();
+        words.keyword().unwrap();
+        words.space().unwrap();
+        assert_eq!(words.string().unwrap(), b"b\r");
+        assert!(first.bare_lf);
     }
 
     #[test]
