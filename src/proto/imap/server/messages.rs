@@ -1,5 +1,6 @@
 //! Commands about messages: FETCH, STORE, SEARCH, COPY, MOVE, EXPUNGE (RFC 9051 §6.4).
 
+use super::super::super::fault::What;
 use super::super::super::serving::Event;
 use super::super::super::store::Refusal;
 use super::fetch::{self, Item, Source};
@@ -89,10 +90,39 @@ impl Imap {
             }
             return;
         };
+        let before = self.out.len();
         if let Err(Failure::No(why)) = self.tell(&mut fetching, uid) {
             fetching.failed = Some(why);
         }
-        self.state = State::Fetching(fetching);
+        match self.fault_within(&fetching.items, before) {
+            None => self.state = State::Fetching(fetching),
+            Some((at, What::Act(act))) => {
+                let rest = self.out.split_off(at);
+                self.act(act);
+                self.state = State::Rest(rest, fetching);
+            }
+            Some((at, What::Inject(octets))) => {
+                self.out.splice(at..at, octets).for_each(drop);
+                self.state = State::Fetching(fetching);
+            }
+            // A message that has begun can be given no other answer: it is cut.
+            Some((at, _)) => {
+                self.out.truncate(at);
+                self.state = State::Leaving;
+            }
+        }
+    }
+
+    /// Does anything go wrong within the octets of this message (`byte:N`)? Where in `out`.
+    fn fault_within(&self, items: &[Item], before: usize) -> Option<(usize, What)> {
+        let told = &self.out[before..];
+        if !items.iter().any(|item| matches!(item, Item::Octets(_))) {
+            return None;
+        }
+        let start = memchr::memmem::find(told, b"}\r\n")? + 3;
+        let count = (told.len() - start) as u64;
+        let (at, what) = self.serving.faults.at_octets(self.now, 0, count)?;
+        Some((before + start + usize::try_from(at).ok()?, what))
     }
 
     fn tell(&mut self, fetching: &mut Fetching, uid: u32) -> Result<(), Failure> {

@@ -60,11 +60,15 @@ enum State {
     /// Nothing has been said.
     Accepted,
     Greeting,
+    /// The greeting, whatever it was that held it up.
+    Welcome,
     /// The next command is read.
     Ready,
     /// A command that a fault holds up.
     Held(Command, Option<What>),
     Fetching(Fetching),
+    /// The rest of a message that a fault holds up.
+    Rest(Vec<u8>, Fetching),
     /// The tag of IDLE.
     Idle(Vec<u8>),
     /// The tag of AUTHENTICATE, whose next line is a response.
@@ -169,6 +173,10 @@ impl Machine for Imap {
                 self.out.clear();
                 self.sent = 0;
             }
+            // What goes wrong with the connection comes behind what has been said.
+            if matches!(self.events.front(), Some(Event::Fault(_))) && !self.out.is_empty() {
+                return Ok(Step::Wait);
+            }
             if let Some(event) = self.events.pop_front() {
                 return Ok(Step::Event(event));
             }
@@ -193,15 +201,18 @@ impl Machine for Imap {
                     }
                     match self.serving.faults.at_greeting(self.now) {
                         None => self.greet(),
-                        Some(what) => {
-                            let act = matches!(what, What::Act(_) | What::Inject(_));
-                            self.fault_at_start(what);
-                            if act {
-                                self.greet();
-                            }
+                        Some(What::Act(act)) => {
+                            self.act(act);
+                            self.state = State::Welcome;
                         }
+                        Some(What::Inject(octets)) => {
+                            self.out.extend_from_slice(&octets);
+                            self.greet();
+                        }
+                        Some(what) => self.fault_at_start(what),
                     }
                 }
+                State::Welcome => self.greet(),
                 State::Ready => {
                     let known = self.store.is_some();
                     let most = self.serving.most_octets;
@@ -216,6 +227,10 @@ impl Machine for Imap {
                 }
                 State::Held(command, what) => self.run(&command, what),
                 State::Fetching(fetching) => self.go_on(fetching),
+                State::Rest(rest, fetching) => {
+                    self.out = rest;
+                    self.state = State::Fetching(fetching);
+                }
                 State::Idle(tag) => {
                     if std::mem::take(&mut self.nudged) {
                         self.refresh(true);

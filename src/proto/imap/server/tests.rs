@@ -344,6 +344,22 @@ fn faults_strike_where_they_were_asked_for() {
 }
 
 #[test]
+fn a_connection_ends_in_the_middle_of_a_message_if_that_is_asked_for() {
+    let says = b"l LOGIN ann secret\r\na SELECT INBOX\r\nb FETCH 2 BODY.PEEK[TEXT]\r\n";
+    let faults = ["byte:2=truncate", "byte:2=inject:!", "byte:2=drop", "greeting=drop"];
+    let [cut, odd, dropped, early] = faults.map(|fault| {
+        let mut machine = new(serving(&[fault]), Box::new(fake()));
+        talk(&mut machine, says, 11, true)
+    });
+    assert!(cut.0.ends_with("* 2 FETCH (BODY[TEXT] {5}\r\nby"), "{}", cut.0);
+    assert!(odd.0.ends_with("{5}\r\nby!e\r\n)\r\nb OK FETCH done\r\n"), "{}", odd.0);
+    // Whoever goes on after the event gets the rest.
+    assert!(dropped.0.ends_with("{5}\r\nbye\r\n)\r\nb OK FETCH done\r\n"), "{}", dropped.0);
+    assert_eq!(dropped.1.last(), Some(&Event::Fault(Act::Drop)));
+    assert_eq!(early.1.first(), Some(&Event::Fault(Act::Drop)));
+}
+
+#[test]
 fn big_messages_leave_as_there_is_room() {
     let fake = fake();
     let big = vec![b'x'; 300_000];
