@@ -550,3 +550,123 @@ fn a_reader_meets_the_faults_that_were_asked_for() {
         drop(server);
     }
 }
+
+/// A Maildir with one message, and an IMAP server over it.
+fn imap_server(dir: &tempfile::TempDir, options: &[&str]) -> (Running, u16, std::path::PathBuf) {
+    let mailbox = dir.path().join("box");
+    let (smtp, port) = serving(&["--smtp", "--no-trace", "--mailbox", arg(&mailbox)]);
+    let place = format!("127.0.0.1:{port}");
+    let args = ["--smtp", &place, "--from", "ann@example.org", "--to", "bob@example.net"];
+    run(&args, hard_message()).expect_code(0);
+    smtp.finish().expect_code(0);
+    let (server, port) = serving(
+        &[&["--imap", "-k", "--auth", "ann:s p", "--mailbox", arg(&mailbox)][..], options].concat(),
+    );
+    (server, port, mailbox)
+}
+
+#[test]
+fn an_imap_library_finds_marks_copies_and_stores() {
+    if !have("python3") {
+        return;
+    }
+    let dir = dir();
+    let (_server, port, mailbox) = imap_server(&dir, &[]);
+    let script = "import imaplib,ssl,sys\n\
+        m=imaplib.IMAP4('127.0.0.1',int(sys.argv[1]))\n\
+        m.starttls(ssl._create_unverified_context()); m.login('ann','s p')\n\
+        def ok(r): assert r[0]=='OK', r; return r[1]\n\
+        assert ok(m.select('INBOX'))==[b'1']\n\
+        head=ok(m.fetch('1','(UID FLAGS RFC822.SIZE INTERNALDATE ENVELOPE BODYSTRUCTURE)'))[0]\n\
+        assert b'\"hard\"' in head and b'bob' in head and b'TEXT' in head.upper(), head\n\
+        body=ok(m.fetch('1','(BODY.PEEK[])'))[0][1]\n\
+        sys.stdout.buffer.write(body)\n\
+        assert ok(m.search(None,'UNSEEN'))==[b'1'] and ok(m.search(None,'SUBJECT','\"hard\"'))==[b'1']\n\
+        ok(m.store('1','+FLAGS','(\\\\Flagged)')); ok(m.create('Archive/2026'))\n\
+        ok(m.copy('1','Archive/2026'))\n\
+        ok(m.append('Archive/2026','(\\\\Seen)',None,b'Subject: stored\\r\\n\\r\\nx\\r\\n'))\n\
+        names=b' '.join(ok(m.list())); assert b'Archive/2026' in names, names\n\
+        assert b'MESSAGES 2' in ok(m.status('Archive/2026','(MESSAGES UNSEEN)'))[0]\n\
+        ok(m.uid('STORE','1','+FLAGS','(\\\\Deleted)')); ok(m.expunge())\n\
+        assert ok(m.select('INBOX'))==[b'0']; m.close(); m.logout()\n";
+    let output = run_other("python3", &["-c", script, &port.to_string()], "").expect_code(0);
+    same(&output.stdout, &hard_message());
+    assert_eq!(kept(&mailbox).len(), 0);
+    assert_eq!(kept(&mailbox.join(".Archive.2026")).len(), 2);
+}
+
+#[test]
+fn idle_hears_at_once_of_what_another_process_delivers() {
+    let dir = dir();
+    let (_server, port, mailbox) = imap_server(&dir, &[]);
+    let place = format!("127.0.0.1:{port}");
+    let mut client = Command::new(NCAT);
+    client
+        .env("NCAT_AUTH", "s p")
+        .args(["-v", "--imap", &place, "--auth", "ann", "--idle", "--accept", "1"]);
+    client.stdin(std::process::Stdio::null());
+    client.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
+    let idler = spawn(client);
+    idler.wait_stderr("C: f2 IDLE");
+    let (smtp, port) = serving(&["--smtp", "--mailbox", arg(&mailbox)]);
+    let place = format!("127.0.0.1:{port}");
+    let args =
+        ["--smtp", &place, "--from", "a@b", "--to", "c@d", "--subject", "news", "--body", "x"];
+    run(&args, "").expect_code(0);
+    smtp.finish().expect_code(0);
+    let line = idler.wait().expect_code(0).text();
+    assert!(line.starts_with("2\t") && line.ends_with("\tnews\n"), "{line}");
+}
+
+#[test]
+fn curl_and_our_client_read_by_imap_over_tls() {
+    let dir = dir();
+    let (_server, port, _) = imap_server(&dir, &["--ssl"]);
+    let place = format!("127.0.0.1:{port}");
+    if have("curl") {
+        let url = format!("imaps://{place}/INBOX;MAILINDEX=1");
+        let args = ["-sS", "-k", "--noproxy", "*", "--max-time", "30", "-u", "ann:s p", &url];
+        same(&run_other("curl", &args, "").expect_code(0).stdout, &hard_message());
+    }
+    let mut client = Command::new(NCAT);
+    client.env("NCAT_AUTH", "s p").stdin(std::process::Stdio::null());
+    client.args(["--imap", "--ssl", "--ssl-insecure", &place, "--auth", "ann", "--fetch", "1"]);
+    client.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
+    same(&spawn(client).finish().expect_code(0).stdout, &hard_message());
+}
+
+#[test]
+fn mbsync_copies_a_mailbox_both_ways() {
+    if !have("mbsync") {
+        return;
+    }
+    let dir = dir();
+    let (_server, port, mailbox) = imap_server(&dir, &[]);
+    let local = dir.path().join("local");
+    std::fs::create_dir(&local).unwrap();
+    let config = file_in(
+        &dir,
+        "mbsyncrc",
+        format!(
+            "IMAPAccount a\nHost 127.0.0.1\nPort {port}\nUser ann\nPass \"s p\"\nSSLType None\nAuthMechs LOGIN\n\
+         \nIMAPStore far\nAccount a\n\nMaildirStore near\nPath {0}/\nInbox {0}/inbox\n\n\
+         Channel c\nFar :far:\nNear :near:\nPatterns *\nCreate Both\nExpunge Both\nSyncState *\n",
+            local.display()
+        ),
+    );
+    let sync = || {
+        let mut command = Command::new("mbsync");
+        command.args(["-c", arg(&config), "-a"]).env("HOME", dir.path());
+        command.stdin(std::process::Stdio::null());
+        command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
+        spawn(command).finish()
+    };
+    sync().expect_code(0);
+    assert_eq!(kept(&local.join("inbox")).len(), 1);
+    std::fs::write(local.join("inbox/new/1.mine"), "Subject: mine\n\nup\n").unwrap();
+    sync().expect_code(0);
+    let far = kept(&mailbox);
+    assert_eq!(far.len(), 2);
+    assert!(far.iter().any(|message| message.ends_with(b"up\r\n") || message.ends_with(b"up\n")));
+    sync().expect_code(0);
+}

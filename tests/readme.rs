@@ -350,10 +350,10 @@ fn a_mail_server_is_played_that_greylists() {
 fn mail_is_kept_by_one_server_and_handed_out_by_another() {
     let mut recipe = recipe("mock-mailbox");
     recipe.put(" -lk --smtp 1025", " -lkv --smtp 0");
-    recipe.put(" -lk --pop3 1110", " -lkv --pop3 0");
-    let (smtp, pop3) = (recipe.start(0), recipe.start(1));
+    recipe.put(" -lk --imap 1143", " -lkv --imap 0");
+    let (smtp, imap) = (recipe.start(0), recipe.start(1));
     recipe.put("localhost:1025", &format!("localhost:{}", smtp.port()));
-    recipe.put("localhost:1110", &format!("localhost:{}", pop3.port()));
+    recipe.put("localhost:1143", &format!("localhost:{}", imap.port()));
     let output = recipe.start(2).finish().expect_code(0);
     let list = output.text();
     assert!(list.starts_with("1\t") && list.contains("ann@example.org"), "{list}");

@@ -7,8 +7,8 @@ cd "$(dirname "$0")/.."
 
 # The peers that the tests talk to, and the tools that they are checked with.
 packages=(bind9-dnsutils curl dnsmasq-base dovecot-core dovecot-imapd dovecot-pop3d gnutls-bin
-    iproute2 libnet-ssleay-perl mandoc msmtp ncat netcat-openbsd nsd openssh-server openssl postfix procps python3 socat strace
-    swaks tmux util-linux zsh)
+    iproute2 isync libnet-ssleay-perl mandoc msmtp ncat netcat-openbsd nsd openssh-server openssl
+    postfix procps python3 socat strace swaks tmux util-linux zsh)
 
 missing() {
     local package

@@ -96,9 +96,9 @@ fn speaks(args: &Args, protocol: Protocol) -> Result<Speaks, Error> {
     match protocol {
         Protocol::Smtp => {}
         Protocol::Pop3 => return Ok(Speaks::Pop3),
-        Protocol::Imap | Protocol::Upgrade(_) => {
-            return Err(usage(format!("a {} server is not there yet", name(protocol))));
-        }
+        Protocol::Imap => return Ok(Speaks::Imap),
+        // Nobody listens for an upgrade alone.
+        Protocol::Upgrade(_) => return Err(usage("--starttls and -l do not go together")),
     }
     Ok(Speaks::Smtp(Smtp {
         lmtp: args.lmtp,

@@ -14,7 +14,7 @@ use crate::net::trust::ServerConfig;
 use crate::proto::fault::Faults;
 use crate::proto::serving::{Accounts, Protection, Server, Serving};
 use crate::proto::store::Stores;
-use crate::proto::{pop3, smtp};
+use crate::proto::{imap, pop3, smtp};
 use crate::report::Report;
 use caller::Caller;
 pub use keep::Keep;
@@ -30,6 +30,8 @@ pub enum Speaks {
     Smtp(Smtp),
     /// POP3.
     Pop3,
+    /// IMAP.
+    Imap,
 }
 
 /// What is peculiar to SMTP.
@@ -149,6 +151,7 @@ impl<'a> Mock<'a> {
                 most_recipients: smtp.most_recipients,
                 xclient: smtp.xclient,
             })),
+            Speaks::Imap => Box::new(imap::server::new(serving, self.stores())),
             Speaks::Pop3 => Box::new(pop3::server::new(serving, self.stores())),
         }
     }

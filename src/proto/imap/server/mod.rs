@@ -24,6 +24,7 @@ use super::super::fault::{Act, What, Words as Told};
 use super::super::serving::{Event, Protection, Server, Serving};
 use super::super::store::{Refusal, Store, Stores};
 use super::super::{Machine, Ports, ProtocolError, Step};
+use crate::proto::sasl::server::Acceptance;
 use core::time::Duration;
 use messages::Fetching;
 use std::collections::VecDeque;
@@ -72,7 +73,7 @@ enum State {
     /// The tag of IDLE.
     Idle(Vec<u8>),
     /// The tag of AUTHENTICATE, whose next line is a response.
-    Authenticating(Vec<u8>),
+    Authenticating(Vec<u8>, Box<Acceptance>),
     /// What has been said goes out, then TLS begins.
     Tls,
     /// What has been said goes out, then it is over.
@@ -257,21 +258,23 @@ impl Machine for Imap {
                         Came::Absurd => self.leave("no literal is so large"),
                     }
                 }
-                State::Authenticating(tag) => match self.reader.read(&mut ports.peer, false, 0) {
-                    Came::Part if ports.peer.eof => self.state = State::Leaving,
-                    Came::Part => {
-                        self.state = State::Authenticating(tag);
-                        return Ok(Step::Wait);
+                State::Authenticating(tag, acceptance) => {
+                    match self.reader.read(&mut ports.peer, false, 0) {
+                        Came::Part if ports.peer.eof => self.state = State::Leaving,
+                        Came::Part => {
+                            self.state = State::Authenticating(tag, acceptance);
+                            return Ok(Step::Wait);
+                        }
+                        Came::Command(line) => {
+                            let done = self.response(&tag, acceptance, Words::new(&line).text());
+                            self.finish(&tag, done);
+                        }
+                        Came::Announced | Came::TooBig(_) | Came::Bad(..) => {
+                            self.bad(&tag, "this is no response of a login");
+                        }
+                        Came::Absurd => self.leave("no literal is so large"),
                     }
-                    Came::Command(line) => {
-                        let done = self.response(Words::new(&line).text());
-                        self.finish(&tag, done);
-                    }
-                    Came::Announced | Came::TooBig(_) | Came::Bad(..) => {
-                        self.bad(&tag, "this is no response of a login");
-                    }
-                    Came::Absurd => self.leave("no literal is so large"),
-                },
+                }
                 State::Tls => {
                     if ports.peer.eat(ports.peer.rest().len()).is_empty() {
                         self.tls = true;
@@ -466,6 +469,8 @@ impl Imap {
     /// What is offered now.
     fn capabilities(&self) -> String {
         let serving = &self.serving;
+        let mechanisms = self.mechanisms();
+        let names: Vec<_> = mechanisms.iter().map(|one| format!("AUTH={}", one.name())).collect();
         let mut all = vec!["IMAP4rev1", "IMAP4rev2", "LITERAL+", "ID", "ENABLE"];
         if self.store.is_some() {
             all.extend([
@@ -490,8 +495,10 @@ impl Imap {
             }
             if !self.may_log_in() {
                 all.push("LOGINDISABLED");
-            } else if self.takes_plain() {
-                all.extend(["SASL-IR", "AUTH=PLAIN"]);
+            }
+            if !names.is_empty() {
+                all.push("SASL-IR");
+                all.extend(names.iter().map(String::as_str));
             }
         }
         all.retain(|word| *word == "LOGINDISABLED" || !serving.hides(word));

@@ -275,7 +275,7 @@ fn a_literal_waits_for_its_go_ahead_or_does_not() {
     );
     assert!(said.contains("\r\n+ go on\r\na OK [CAPABILITY IMAP4rev1 IMAP4rev2 "), "{said}");
     assert!(said.ends_with("b BAD there is no such command\r\n"), "{said}");
-    assert!(events.contains(&Event::Story("ann logs in with LOGIN".into())), "{events:?}");
+    assert!(events.contains(&Event::Story("logged in as ann by LOGIN".into())), "{events:?}");
     assert!(events.contains(&Event::Lint("it sends a password in the clear".into())));
 }
 
@@ -305,7 +305,7 @@ fn a_password_needs_tls_where_others_could_hear_it() {
     let far = Serving { loopback: false, ..serving(&[]) };
     let says = b"a LOGIN ann secret\r\nb STARTTLS\r\nc NOOP\r\n";
     let (said, events) = talk(&mut new(far, Box::new(fake())), says, 1000, true);
-    assert!(said.contains("STARTTLS LOGINDISABLED] mail.example"), "{said}");
+    assert!(said.contains("STARTTLS LOGINDISABLED SASL-IR AUTH=SCRAM-SHA-256 "), "{said}");
     assert!(said.contains("a NO [PRIVACYREQUIRED] STARTTLS comes first\r\n"), "{said}");
     // What came in the clear behind STARTTLS is nobody's.
     assert!(said.ends_with("b OK TLS begins\r\n-- TLS --\r\n"), "{said}");
@@ -395,7 +395,7 @@ fn plain_comes_with_its_command_or_behind_it() {
         ("a AUTHENTICATE PLAIN\r\nAGFubgBzZWNyZXQ=\r\n", "+ \r\na OK [CAPABILITY"),
         ("a AUTHENTICATE PLAIN\r\n*\r\n", "+ \r\na BAD the login is called off\r\n"),
         ("a AUTHENTICATE PLAIN AGFubgBndWVzcw==\r\n", "a NO [AUTHENTICATIONFAILED]"),
-        ("a AUTHENTICATE PLAIN =\r\n", "a BAD a response is base64\r\n"),
+        ("a AUTHENTICATE PLAIN =\r\n", "a NO [AUTHENTICATIONFAILED]"),
         ("a AUTHENTICATE X\r\n", "a NO [CANNOT]"),
     ] {
         for chunk in 1..says.len() {
@@ -459,6 +459,7 @@ fn our_own_client_logs_in_reads_and_deletes() {
             nonce: "n".into(),
             host: "mail.example".into(),
             port: 993,
+            binding: None,
         };
         let config = Config {
             helo: "me".into(),
@@ -468,6 +469,7 @@ fn our_own_client_logs_in_reads_and_deletes() {
             pace: Pace::LockStep,
             content: Default::default(),
             setup_only: true,
+            asks: false,
         };
         pair(&mut session::Session::new(config), &mut server, chunk);
         let all = Some(Numbers::all());
