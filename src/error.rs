@@ -16,6 +16,8 @@ impl Exit {
     pub const MACHINE: Exit = Exit(2);
     /// The DNS has no such name, or no such record.
     pub const ABSENT: Exit = Exit(3);
+    /// What a script expected has not come.
+    pub const UNMET: Exit = Exit(7);
     /// A peer refused for good: 5xx, -ERR, NO.
     pub const REFUSED: Exit = Exit(69);
     /// A peer refused for now: 4xx.

@@ -393,5 +393,12 @@ fn protocol_error(e: &ProtocolError, name: &str) -> Error {
         ProtocolError::Unfinished { what } => {
             Error::machine(format!("the input ended in the middle of {what}"))
         }
+        ProtocolError::Unmet { step, came, why } => {
+            let came = match came.as_slice() {
+                [] => "nothing came".to_owned(),
+                came => format!("what came is \"{}\"", quote(came, 200)),
+            };
+            Error::refused(Exit::UNMET, format!("{name}, {step}: {why}; {came}"))
+        }
     }
 }

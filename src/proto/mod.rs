@@ -18,6 +18,7 @@ pub mod pop3;
 pub mod proxied;
 pub mod reply;
 pub mod sasl;
+pub mod script;
 pub mod serving;
 pub mod session;
 pub mod smtp;
@@ -193,6 +194,15 @@ pub enum ProtocolError {
         /// What was not finished.
         what: &'static str,
     },
+    /// A script expected something that has not come.
+    Unmet {
+        /// The step, as it was written, with its place.
+        step: String,
+        /// What came and was not expected by then: raw bytes, to be escaped before they are shown.
+        came: Vec<u8>,
+        /// Why it is not waited for any longer.
+        why: &'static str,
+    },
 }
 
 impl ProtocolError {
@@ -221,6 +231,9 @@ impl fmt::Display for ProtocolError {
                 f.write_str("the server hung up behind the message: nobody knows if it took it")
             }
             Self::Unfinished { what } => write!(f, "the input ended in the middle of {what}"),
+            Self::Unmet { step, came, why } => {
+                write!(f, "{step}: {why}; came \"{}\"", came.escape_ascii())
+            }
         }
     }
 }
