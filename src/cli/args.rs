@@ -132,6 +132,18 @@ pub(super) struct Args {
     /// Run this Lua script for the peer
     #[arg(long, value_name = "FILE", allow_hyphen_values = true, help_heading = SERVE)]
     pub(super) lua_exec: Vec<PathBuf>,
+    /// Say and expect what this script says, or a dialog that was recorded; then end
+    #[arg(long, value_name = "FILE", allow_hyphen_values = true, help_heading = SERVE)]
+    pub(super) script: Option<PathBuf>,
+    /// Expect what this regular expression matches; repeatable, in order with --send
+    #[arg(long, value_name = "RE", allow_hyphen_values = true, action = ArgAction::Append, help_heading = SERVE)]
+    pub(super) expect: Vec<String>,
+    /// Send this text, with \r \n \t \0 \xNN in it; repeatable, in order with --expect
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true, action = ArgAction::Append, help_heading = SERVE)]
+    pub(super) send: Vec<String>,
+    /// Both, in the order in which they were written.
+    #[arg(skip)]
+    pub(super) steps: Vec<super::resolve::script::Given>,
     /// Pass what each caller says to all the others; listens by itself
     #[arg(long, help_heading = SERVE)]
     pub(super) broker: bool,

@@ -66,7 +66,7 @@ pub fn parse(
     environment: &Environment,
 ) -> Result<Asked, Error> {
     let arguments: Vec<_> = arguments.into_iter().collect();
-    let args = match Args::try_parse_from(&arguments) {
+    let mut args = match Args::try_parse_from(&arguments) {
         Ok(args) => args,
         Err(e) if e.kind() == ErrorKind::DisplayHelp => return Ok(Asked::Print(e.to_string())),
         Err(e) => return Err(say(&e)),
@@ -83,6 +83,9 @@ pub fn parse(
         return Err(Error::usage(format!(
             "--dns and {other} do not go together: a look-up is no conversation"
         )));
+    }
+    if !(args.expect.is_empty() && args.send.is_empty()) {
+        args.steps = resolve::script::in_order(&arguments);
     }
     let report = Report::new(args.verbose, environment.no_color);
     let job = resolve::job(args, environment, &report)?;

@@ -39,6 +39,8 @@ struct Side {
     told: bool,
     /// Writing to it has failed: what is said to it is dropped.
     gone: bool,
+    /// It is not read for now: what comes next is TLS.
+    deaf: bool,
     received_total: u64,
     reads: u64,
     sent_total: u64,
@@ -258,6 +260,7 @@ impl<M: Machine> Dialogue<M> {
                     self.parting = Some(parting);
                     return self.wait(now, before, Outcome::Waiting);
                 }
+                self.peer.deaf = false;
                 return match parting {
                     Parting::Failed(trouble) => Err(trouble),
                     Parting::Done => self.trouble.take().map_or(Ok(Outcome::Done), Err),
@@ -276,7 +279,11 @@ impl<M: Machine> Dialogue<M> {
                     self.exchange()?;
                     return Ok(Outcome::Event(event));
                 }
-                Ok((Step::StartTls, _)) => self.parting = Some(Parting::Tls),
+                // A caller answers the go-ahead with its handshake: that belongs to TLS.
+                Ok((Step::StartTls, _)) => {
+                    self.parting = Some(Parting::Tls);
+                    self.peer.deaf = true;
+                }
                 Ok((Step::Done, _)) => self.part(Parting::Done),
                 Err(error) => {
                     // A broken connection explains more than what the machine makes of its end.
@@ -476,6 +483,7 @@ impl Side {
             ending: false,
             told: false,
             gone: false,
+            deaf: false,
             received_total: 0,
             reads: 0,
             sent_total: 0,
@@ -533,7 +541,8 @@ impl Side {
                 self.told = self.endpoint.close_write().map_err(Broken::Sink)?;
                 moved |= self.told;
             }
-            if !self.source_ended && !self.inbox.is_full() && self.endpoint.can_read() {
+            if !self.source_ended && !self.deaf && !self.inbox.is_full() && self.endpoint.can_read()
+            {
                 let before = self.inbox.bytes().len();
                 match self.endpoint.read(&mut self.inbox).map_err(Broken::Source)? {
                     Moved::Bytes(n) => {

@@ -4,6 +4,7 @@ use super::call::{Call, Called, How, STEP, TOKEN, Target};
 use super::dns::mx::{Domain, exchangers};
 use super::door::SIGNALS;
 use super::mail::trip::Expectation;
+use super::script::{self, Upgrade};
 use super::secure::{TlsClient, show_info};
 use super::talk::{self, Peer, Role, Session};
 use super::tlsinfo::Format;
@@ -18,6 +19,7 @@ use crate::net::buf::Buf;
 use crate::net::child::Program;
 use crate::net::dial::seconds;
 use crate::net::endpoint::{Endpoint, Moved};
+use crate::proto::script::Script;
 use crate::report::Report;
 use crate::sys::signal::{Signals, die_by};
 use std::io::{self, Write};
@@ -33,6 +35,8 @@ pub struct Config {
     pub how: How,
     /// What talks with the peer, instead of standard input and output.
     pub program: Option<Program>,
+    /// What is said to the peer, instead of what standard input has.
+    pub script: Option<Script>,
     /// The way there, the nearest first.
     pub proxies: Vec<Proxy>,
     /// Who finds the target's address, if there are proxies.
@@ -260,6 +264,12 @@ pub(super) fn call(
         peer,
         report,
     };
+    if let Some(script) = &config.script {
+        let later = tls.filter(|_| config.tls_later);
+        let upgrade = later.map_or(Upgrade::None, |tls| Upgrade::Client(Box::new(tls)));
+        let plan = script::Plan::of(script, &config.session, upgrade, patience, Role::Client);
+        return script::one(scene, &plan, endpoint, early, tap);
+    }
     let result = match (&config.program, mail) {
         (Some(program), _) => serve::one(scene, program, STEP, endpoint, early, tap),
         (None, Some(mail)) => {

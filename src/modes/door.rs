@@ -316,6 +316,16 @@ pub(super) fn dress(
     armour: Option<&Armour>,
     now: Instant,
 ) -> Result<Endpoint, Error> {
+    put_on(&mut endpoint, armour, now)?;
+    Ok(endpoint)
+}
+
+/// The same in the middle of a conversation.
+pub(super) fn put_on(
+    endpoint: &mut Endpoint,
+    armour: Option<&Armour>,
+    now: Instant,
+) -> Result<(), Error> {
     let unusable = |failure: Failure| Error::machine(failure.to_string());
     match armour {
         None => {}
@@ -327,7 +337,7 @@ pub(super) fn dress(
             endpoint.start_dtls(Layer::new(dtls, now));
         }
     }
-    Ok(endpoint)
+    Ok(())
 }
 
 /// Says that a caller is not on the list.

@@ -6,6 +6,7 @@ use super::door::{
 use super::mock::{self, Mock};
 use super::open;
 use super::proxy::{self, Proxying, Shop};
+use super::script::{self, Upgrade};
 use super::serve::{self, Guests, Serving, Visitor};
 use super::talk::{self, Peer, Role, SafeOutput, Session};
 use crate::engine::handshake::Handshake;
@@ -22,6 +23,7 @@ use crate::net::dial::seconds;
 use crate::net::endpoint::Endpoint;
 use crate::net::names::Family;
 use crate::net::trust::Parameters;
+use crate::proto::script::Script;
 use crate::proto::serving::Protection;
 use crate::report::Report;
 use crate::sys::signal::Signals;
@@ -84,6 +86,10 @@ pub struct Config {
     pub protocol: Protocol,
     /// What serves each caller, instead of standard input and output.
     pub program: Option<Program>,
+    /// What is said to each caller, instead of what standard input has.
+    pub script: Option<Script>,
+    /// TLS is for a step of the script, not from the first byte.
+    pub tls_later: bool,
     /// Which families.
     pub family: Family,
     /// Nobody is asked for names (`-n`).
@@ -151,7 +157,8 @@ pub fn run(config: Config, report: &Report) -> Result<Exit, Error> {
     let reserve = reserve.map_err(cannot)?;
     open::tell(&config, &listeners, report)?;
     drop(reserve);
-    let server = Server { config: &config, tls, access, reactor, signals, report };
+    let (tls, later) = if config.tls_later { (None, tls) } else { (tls, None) };
+    let server = Server { config: &config, tls, later, access, reactor, signals, report };
     if let Some(mock) = &config.mock {
         return server.mail(mock, listeners, tap);
     }
@@ -160,6 +167,9 @@ pub fn run(config: Config, report: &Report) -> Result<Exit, Error> {
     }
     // Over Unix datagrams everybody sends to one socket, so there is one conversation.
     let together = config.protocol == Protocol::Datagram && matches!(config.place, Place::Unix(_));
+    if let (Some(script), true) = (&config.script, config.keep_open && !together) {
+        return server.play_many(script, listeners, tap);
+    }
     match (&config.program, config.keep_open && !together) {
         (Some(program), true) => server.serve_many(program, listeners, tap),
         (None, true) => server.gather(listeners, tap),
@@ -170,6 +180,8 @@ pub fn run(config: Config, report: &Report) -> Result<Exit, Error> {
 struct Server<'a> {
     config: &'a Config,
     tls: Option<Armour>,
+    /// For the step `starttls` of a script.
+    later: Option<Armour>,
     access: Access,
     reactor: Reactor,
     signals: Signals,
@@ -269,6 +281,9 @@ impl<'a> Server<'a> {
             // The file of a Unix datagram socket stays as long as its caller; all others go.
             let _listener = used.map(|i| listeners.swap_remove(i));
             listeners.clear();
+            if let Some(script) = &self.config.script {
+                return self.play_one(script, endpoint, &caller, tap);
+            }
             return match &self.config.program {
                 Some(program) => self.serve_one(program, endpoint, &caller, tap),
                 None => self.talk(endpoint, &caller, tap),
@@ -344,6 +359,37 @@ impl<'a> Server<'a> {
             report: self.report,
         };
         serve::one(scene, program, handshake, endpoint, None, tap)
+    }
+
+    fn plan(&self, script: &Script) -> script::Plan {
+        let upgrade = self.later.clone().map_or(Upgrade::None, Upgrade::Server);
+        let (session, patience) = (&self.config.session, self.handshake());
+        script::Plan::of(script, session, upgrade, patience, Role::Server)
+    }
+
+    fn play_one(
+        mut self,
+        script: &Script,
+        endpoint: Endpoint,
+        caller: &Caller,
+        tap: Tap,
+    ) -> Result<Exit, Error> {
+        let (name, plan) = (caller.to_string(), self.plan(script));
+        let scene = talk::Scene {
+            reactor: &mut self.reactor,
+            signals: Some(&mut self.signals),
+            session: &self.config.session,
+            peer: Peer { name: &name, role: Role::Server },
+            report: self.report,
+        };
+        script::one(scene, &plan, endpoint, None, tap)
+    }
+
+    /// Many callers, each of whom meets the script from its beginning.
+    fn play_many(self, script: &Script, listeners: Vec<Listener>, tap: Tap) -> Result<Exit, Error> {
+        let (plan, report) = (self.plan(script), self.report);
+        let guests = Guests::new(script::callers(&plan, tap, report), report, FIRST);
+        self.serve_each(guests, listeners, || None)
     }
 
     fn first_caller(&mut self, listeners: &mut Vec<Listener>) -> Result<First, Error> {

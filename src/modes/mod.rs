@@ -13,6 +13,7 @@ pub mod mail;
 pub mod mock;
 mod open;
 pub mod proxy;
+mod script;
 pub mod secure;
 pub mod send;
 mod serve;

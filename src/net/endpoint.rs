@@ -349,6 +349,15 @@ impl Endpoint {
         }
     }
 
+    /// Whatever is under way is dropped when this end is: the peer is told by a reset. Only TCP
+    /// has one.
+    pub fn reset_at_close(&mut self) {
+        if let Io::Tcp(s) = &self.io {
+            // A socket that does not know it is closed as ever.
+            let _ = socket2::SockRef::from(s).set_linger(Some(std::time::Duration::ZERO));
+        }
+    }
+
     /// The descriptor whose bytes are the payload itself; `None` when a layer rewrites them or
     /// the kernel cannot splice from it without blocking.
     pub fn raw_rx(&self) -> Option<BorrowedFd<'_>> {

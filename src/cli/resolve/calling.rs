@@ -4,6 +4,7 @@ use super::dns::domain;
 use super::mail::{both_ways, helper, login, mail_config, name, only_with_helper, ports};
 use super::place::{DEFAULT_PORT, Place, is_number, place, port, quoted, usage, vsock};
 use super::proxy::{hop_pointer, hops, proxies, proxy_dns};
+use super::script::script;
 use super::session::{family, optional_time, program, protocol, session};
 use super::tls::{implies_tls, is_loopback, named, parameters, starttls, tls_info, trust};
 use crate::cli::Environment;
@@ -15,6 +16,7 @@ use crate::modes::{call, connect, mail as mail_mode, secure};
 use crate::net::bind::Protocol;
 use crate::net::target::{Host, Scheme};
 use crate::proto::proxied::Version;
+use crate::proto::script::Script;
 use crate::report::Report;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -42,6 +44,7 @@ pub(super) fn config(
         ));
     }
     let program = program(args)?;
+    let script = script(args)?;
     if let Some(file) = args.hex_dump.as_deref().and_then(Path::to_str)
         && file.rsplit_once(':').is_some_and(|(_, port)| is_number(port))
         && args.proxy.is_empty()
@@ -82,6 +85,9 @@ pub(super) fn config(
     }
     let on_unix = place.path.is_some();
     let helper = helper(args, place.scheme)?;
+    if helper.is_some() && script.is_some() {
+        return Err(usage("a script and a mail helper do not go together: tcp:// is without one"));
+    }
     only_with_helper(args, helper)?;
     if let Some(path) = &place.path
         && helper.is_none()
@@ -117,7 +123,8 @@ pub(super) fn config(
     let named = host.map(Host::as_str);
     let login = login(args, environment, place.user.as_deref(), named, report)?;
     let is_here = host.is_none_or(|host| is_loopback(host.as_str()));
-    let tls = if from_first_byte || starttls.is_some() || helper.is_some() {
+    let upgrades = script.as_ref().is_some_and(Script::upgrades);
+    let tls = if from_first_byte || starttls.is_some() || helper.is_some() || upgrades {
         let name = args.ssl_servername.clone();
         let name = name.or_else(|| host.map(|host| host.without_zone().to_owned()));
         Some(secure::TlsClient {
@@ -184,6 +191,7 @@ pub(super) fn config(
     Ok(connect::Config {
         how,
         program,
+        script,
         proxies,
         proxy_dns: proxy_dns(args)?,
         tls,

@@ -4,6 +4,7 @@ use super::mail::{helper, only_with_helper};
 use super::mock;
 use super::place::{DEFAULT_PORT, Place, is_number, place, port, quoted, usage, vsock};
 use super::proxy::{listed, proxying};
+use super::script::script;
 use super::session::{family, optional_time, program, protocol, session};
 use super::tls::{implies_tls, parameters};
 use crate::cli::Environment;
@@ -14,6 +15,7 @@ use crate::modes::door::AccessLists;
 use crate::modes::listen;
 use crate::modes::mail::Protocol;
 use crate::net::target::Scheme;
+use crate::proto::script::Script;
 use crate::proto::serving::Protection;
 use crate::report::Report;
 
@@ -121,6 +123,8 @@ pub(super) fn config(
         Some(_) => 1080,
     });
     let program = program(args)?;
+    let script = script(args)?;
+    let tls_later = script.as_ref().is_some_and(Script::upgrades);
     if !args.proxy_type.is_empty() {
         let clash = [
             (args.telnet, "-t"),
@@ -134,7 +138,7 @@ pub(super) fn config(
             return Err(usage(format!("{what} and a proxy server do not go together")));
         }
     }
-    if args.packets.is_some() && many && program.is_none() {
+    if args.packets.is_some() && many && program.is_none() && script.is_none() {
         return Err(usage(
             "-W and callers around one input do not go together: it counts the packets of one peer",
         ));
@@ -150,7 +154,7 @@ pub(super) fn config(
     }
     let host = place.host.as_ref().map(|host| host.as_str().to_owned());
     Ok(listen::Config {
-        tls: match tls {
+        tls: match tls || tls_later {
             false => None,
             true => Some(listen::TlsServer {
                 parameters: parameters(args, environment)?,
@@ -180,6 +184,8 @@ pub(super) fn config(
         },
         protocol: protocol(args),
         program,
+        script,
+        tls_later,
         family: family(args),
         numeric: args.nodns,
         proxying: proxying(args, environment)?,

@@ -8,6 +8,7 @@ mod mock;
 mod place;
 mod proxy;
 mod read;
+pub(super) mod script;
 mod send;
 mod session;
 mod tls;

@@ -185,7 +185,7 @@ fn what_does_not_go_together_is_refused_with_a_reason() {
         ("--pop3 --to a@b --from c@d host", "a message and --pop3"),
         ("--imap --auth ann --auth-mech NTLM host", "does not know \"NTLM\""),
         ("--imap --auth-mech PLAIN host", "needs to know the user"),
-        ("-l imap://host", "not there yet"),
+        ("-l imap://host", "needs a mailbox"),
         ("--explain host 1", "goes with --smtp, --pop3 or --imap"),
         ("--auth-file f --smtp host", "needs to know the user"),
         ("smtp://ann:x@host", "NCAT_AUTH"),

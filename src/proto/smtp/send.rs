@@ -306,7 +306,9 @@ impl Sender {
                     self.lost(asked.recipient, &reply);
                 }
             }
-            self.failed.get_or_insert(refused("to go on", &reply));
+            if !(self.order.lmtp && verb == Verb::EndOfData) {
+                self.failed.get_or_insert(refused("to go on", &reply));
+            }
         }
         self.go_on(ports)
     }
@@ -692,6 +694,7 @@ impl Machine for Sender {
             | ProtocolError::Declined { .. }
             | ProtocolError::Distrusted { .. }
             | ProtocolError::Missing { .. }
+            | ProtocolError::Unmet { .. }
             | ProtocolError::Unfinished { .. } => self.fates.fill(Fate::Settled),
         })
     }
