@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use tool::postfix::Postfix;
 use tool::{DEADLINE, accept, arg, dir, file_in, have, ncat, run, run_other, same, serving, shell};
 
-const FAKE: &str = "# a fake\nsend \"220 fake\\r\\n\"\nexpect /^EHLO (\\S+)\\r$/\n\
+const FAKE: &str = "# a fake\nsend \"220 fake\\r\\n\"\nexpect /^EHLO (\\S+)\\r\\n/\n\
                     send \"250 hi $1\\r\\n\"\nexpect /^QUIT$/\nsend \"221 bye\\r\\n\"\n";
 
 fn fake(dir: &tempfile::TempDir) -> PathBuf {
@@ -49,7 +49,7 @@ fn each_caller_meets_the_script_from_its_beginning() {
     let mut third = caller(port);
     third.write_all(b"HELO x\r\n").unwrap();
     third.shutdown(Shutdown::Write).unwrap();
-    server.wait_stderr("line 3: expect /^EHLO (\\S+)\\r$/: the peer's input ended");
+    server.wait_stderr("line 3: expect /^EHLO (\\S+)\\r\\n/: the peer's input ended");
     server.signal("TERM");
     assert!(server.wait().expect_code(143).stdout.is_empty());
 }

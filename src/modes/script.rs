@@ -164,7 +164,8 @@ impl<'a> Run<'a> {
         until: Option<Instant>,
         now: Instant,
     ) -> (Phase, Option<Status>) {
-        dialogue.machine_mut().set_now(now - self.start);
+        let passed = (now - self.start).as_millis();
+        dialogue.machine_mut().set_now(u64::try_from(passed).unwrap_or(u64::MAX));
         match dialogue.next(now) {
             Ok(Outcome::Event(Event::Reset)) => {
                 dialogue.peer().reset_at_close();
@@ -246,7 +247,8 @@ impl Conversation for Run<'_> {
         match &self.phase {
             Phase::Handshake(handshake) => handshake.deadline(),
             Phase::Playing(dialogue, until) => {
-                let step = dialogue.machine().deadline().map(|time| self.start + time);
+                let step = dialogue.machine().deadline();
+                let step = step.map(|time| self.start + Duration::from_millis(time));
                 [step, *until, dialogue.deadline()].into_iter().flatten().min()
             }
             Phase::Parting(farewell) => farewell.deadline(),

@@ -113,17 +113,20 @@ pub(super) fn config(
         return Err(usage("nobody can be called on port 0"));
     }
     let starttls = starttls(args, helper, port, place.scheme)?;
+    let upgrades = script.as_ref().is_some_and(Script::upgrades);
+    if upgrades && place.scheme == Some(Scheme::Tls) {
+        return Err(usage("the step starttls and tls:// do not go together: TLS starts once"));
+    }
     let from_first_byte = starttls.is_none()
         && match helper.map(ports) {
             _ if secure || place.scheme == Some(Scheme::Tls) => true,
             Some((_, tls_port)) => args.ssl || port == tls_port && !on_unix,
-            None => implies_tls(args),
+            None => implies_tls(args) && !upgrades,
         };
     let host = place.host.as_ref();
     let named = host.map(Host::as_str);
     let login = login(args, environment, place.user.as_deref(), named, report)?;
     let is_here = host.is_none_or(|host| is_loopback(host.as_str()));
-    let upgrades = script.as_ref().is_some_and(Script::upgrades);
     let tls = if from_first_byte || starttls.is_some() || helper.is_some() || upgrades {
         let name = args.ssl_servername.clone();
         let name = name.or_else(|| host.map(|host| host.without_zone().to_owned()));

@@ -125,6 +125,9 @@ pub(super) fn config(
     let program = program(args)?;
     let script = script(args)?;
     let tls_later = script.as_ref().is_some_and(Script::upgrades);
+    if tls_later && place.scheme == Some(Scheme::Tls) {
+        return Err(usage("the step starttls and tls:// do not go together: TLS starts once"));
+    }
     if !args.proxy_type.is_empty() {
         let clash = [
             (args.telnet, "-t"),

@@ -3,7 +3,6 @@
 use super::{Piece, Script, Step, What};
 use regex::bytes::{Regex, RegexBuilder};
 use std::collections::HashMap;
-use std::time::Duration;
 
 /// What a pattern may grow to when it is compiled.
 const PATTERN: usize = 1024 * 1024;
@@ -245,7 +244,8 @@ fn nothing_behind(rest: &str) -> Result<(), String> {
     }
 }
 
-fn time(text: &str) -> Option<Duration> {
+/// Milliseconds.
+fn time(text: &str) -> Option<u64> {
     let at = text.find(|c: char| !c.is_ascii_digit())?;
     let (number, unit) = text.split_at(at);
     let number: u64 = number.parse().ok()?;
@@ -258,7 +258,7 @@ fn time(text: &str) -> Option<Duration> {
     };
     // Later than any day that matters would overflow the clock.
     let time = number.checked_mul(unit).filter(|&time| time < 1 << 40)?;
-    Some(Duration::from_millis(time))
+    Some(time)
 }
 
 #[cfg(test)]

@@ -2,16 +2,15 @@
 
 use super::{Piece, Script, What};
 use crate::proto::{Machine, Ports, ProtocolError, Step};
-use std::time::Duration;
 
 /// What may wait unread for a pattern.
 const UNREAD: usize = 1024 * 1024;
 
-/// A match that ends where the input does might grow: so long it is left to.
-const QUIET: Duration = Duration::from_millis(50);
+/// Milliseconds, as all times here. A match that ends where the input does might grow: so long it is left to.
+const QUIET: u64 = 50;
 
 /// What has to come may take so long, unless the script says otherwise.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: u64 = 30_000;
 
 /// Steps without a byte in between, before a script is taken to go round in circles.
 const IN_A_ROW: usize = 10_000;
@@ -37,13 +36,13 @@ pub struct Player {
     unread: Vec<u8>,
     /// The peer's input has ended.
     ended: bool,
-    patience: Duration,
+    patience: u64,
     /// The time, as it was told last.
-    now: Duration,
+    now: u64,
     /// When the step that is under way began.
-    begun: Option<Duration>,
+    begun: Option<u64>,
     /// A match is held since then, when so much was unread.
-    held: Option<(Duration, usize)>,
+    held: Option<(u64, usize)>,
     in_a_row: usize,
     over: bool,
 }
@@ -64,7 +63,7 @@ impl Player {
             unread: Vec::new(),
             ended: false,
             patience: PATIENCE,
-            now: Duration::ZERO,
+            now: 0,
             begun: None,
             held: None,
             in_a_row: 0,
@@ -72,18 +71,18 @@ impl Player {
         }
     }
 
-    /// Tells the time, counted from anywhere.
-    pub fn set_now(&mut self, now: Duration) {
+    /// Tells the time, in milliseconds from anywhere.
+    pub fn set_now(&mut self, now: u64) {
         self.now = now;
     }
 
     /// When it has to be driven although nothing has come, in the same count.
-    pub fn deadline(&self) -> Option<Duration> {
+    pub fn deadline(&self) -> Option<u64> {
         let begun = self.begun?;
         let held = self.held.map(|(since, _)| since + QUIET);
         let until = match self.script.steps.get(self.at)?.what {
-            What::Sleep(time) => begun + time,
-            What::Expect(_) | What::Line(_) => begun + self.patience,
+            What::Sleep(time) => begun.saturating_add(time),
+            What::Expect(_) | What::Line(_) => begun.saturating_add(self.patience),
             What::Send(_) | What::Timeout(_) | What::StartTls | What::Close | What::Reset => {
                 return None;
             }
@@ -226,7 +225,7 @@ impl Machine for Player {
                         Came::Not if self.unread.len() >= UNREAD => {
                             return Err(self.unmet("1 MiB came without it"));
                         }
-                        Came::Not if self.now >= begun + self.patience => {
+                        Came::Not if self.now >= begun.saturating_add(self.patience) => {
                             return Err(self.unmet("it did not come in time"));
                         }
                         Came::Not => {
@@ -238,7 +237,7 @@ impl Machine for Player {
                 What::Sleep(time) => {
                     self.in_a_row = 0;
                     let begun = *self.begun.get_or_insert(self.now);
-                    if self.now < begun + *time {
+                    if self.now < begun.saturating_add(*time) {
                         return Ok(Step::Wait);
                     }
                     self.next(self.at + 1);
@@ -333,8 +332,8 @@ mod tests {
         let script = grammar::parse("sleep 2s\ntimeout 3s\nexpect /x/", "f").unwrap();
         let mut player = Player::new(script);
         play(&mut player, b"", b"", 1).unwrap();
-        assert_eq!(player.deadline(), Some(Duration::from_secs(2)));
-        player.set_now(Duration::from_secs(2));
+        assert_eq!(player.deadline(), Some(2_000));
+        player.set_now(2_000);
         let mut bytes = (Vec::new(), Vec::new());
         let mut ended = (false, false);
         let mut step = |player: &mut Player, peer: &[u8]| {
@@ -346,16 +345,16 @@ mod tests {
             })
         };
         assert_eq!(step(&mut player, b""), Ok(Step::Wait));
-        assert_eq!(player.deadline(), Some(Duration::from_secs(5)));
+        assert_eq!(player.deadline(), Some(5_000));
         // A match that ends where the input does is held for a moment.
         assert_eq!(step(&mut player, b"x"), Ok(Step::Wait));
-        assert_eq!(player.deadline(), Some(Duration::from_secs(2) + QUIET));
-        player.set_now(Duration::from_secs(2) + QUIET);
+        assert_eq!(player.deadline(), Some(2_000 + QUIET));
+        player.set_now(2_000 + QUIET);
         assert_eq!(step(&mut player, b""), Ok(Step::Done));
 
         let mut player = Player::new(grammar::parse("timeout 3s\nexpect /x/", "f").unwrap());
         assert_eq!(step(&mut player, b"y"), Ok(Step::Wait));
-        player.set_now(Duration::from_secs(3));
+        player.set_now(3_000);
         let why = step(&mut player, b"").unwrap_err();
         assert!(why.to_string().contains("did not come in time"), "{why}");
     }

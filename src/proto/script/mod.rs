@@ -9,7 +9,6 @@ pub mod transcript;
 
 use regex::bytes::Regex;
 use std::sync::Arc;
-use std::time::Duration;
 
 /// A script that can be played, any number of times.
 #[derive(Debug, Clone)]
@@ -40,8 +39,9 @@ enum What {
     Expect(Regex),
     /// This line and no other, whatever ends it.
     Line(Vec<u8>),
-    Sleep(Duration),
-    Timeout(Duration),
+    /// So many milliseconds.
+    Sleep(u64),
+    Timeout(u64),
     StartTls,
     Close,
     Reset,
