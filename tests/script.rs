@@ -151,10 +151,10 @@ fn a_record_of_postfix_is_played_as_a_fake() {
     let Some(postfix) = Postfix::start() else { return };
     let dir = dir();
     let record = dir.path().join("record");
-    let at = postfix.at("smtp");
+    let at = postfix.at("plain");
     let (host, port) = at.rsplit_once(':').unwrap();
-    let talk = ["--expect", "^220 .*\\n", "--send", "NOOP\\r\\n", "--expect", "^250 .*\\n"];
-    let bye = ["--send", "QUIT\\r\\n", "--expect", "^221 .*\\n"];
+    let talk = ["--expect", "^220 .*\\r\\n", "--send", "NOOP\\r\\n", "--expect", "^250 .*\\r\\n"];
+    let bye = ["--send", "QUIT\\r\\n", "--expect", "^221 .*\\r\\n"];
     let log = ["-o", arg(&record), "--output-format", "dialog", host, port];
     let real = run(&[&talk[..], &bye, &log].concat(), "").expect_code(0);
     assert!(real.text().contains("ESMTP Postfix"), "{}", real.text());
