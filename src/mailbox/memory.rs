@@ -1,9 +1,10 @@
 //! A mailbox in memory: for practice, and for tests of what stands before it.
 
+use super::names::{self, canonical};
 use crate::proto::store::{
     Copied, Flags, Folder, INBOX, Listed, Message, Refusal, Result, Status, Store, Stores,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -18,7 +19,7 @@ struct Shelf {
 #[derive(Debug, Default)]
 struct Inside {
     folders: BTreeMap<String, Shelf>,
-    subscribed: Vec<String>,
+    subscribed: BTreeSet<String>,
     /// Changes with each folder that is made.
     validity: u32,
     /// Somebody is in who wants to be alone.
@@ -42,6 +43,15 @@ impl Inside {
         self.validity += 1;
         let shelf = Shelf { uid_validity: self.validity, uid_next: 1, messages: Vec::new() };
         self.folders.insert(name.to_owned(), shelf);
+    }
+
+    /// The folder, and those above it, where they are not there.
+    fn make_all(&mut self, name: &str) {
+        for name in names::above(name).chain([name]) {
+            if !self.folders.contains_key(name) {
+                self.make(name);
+            }
+        }
     }
 
     fn shelf(&mut self, name: &str) -> Result<&mut Shelf> {
@@ -77,28 +87,6 @@ pub(super) fn with_crlf(content: &[u8]) -> Vec<u8> {
     out
 }
 
-/// A folder's name as it is kept: INBOX is one in any case, and no level is empty.
-pub(super) fn canonical(name: &str) -> Result<String> {
-    if name.eq_ignore_ascii_case(INBOX) {
-        return Ok(INBOX.to_owned());
-    }
-    let name = name.strip_suffix('/').unwrap_or(name);
-    if name.split('/').any(str::is_empty) {
-        return Err(Refusal::BadName("a level of it is empty"));
-    }
-    if name.split('/').any(|level| level == "." || level == "..") {
-        return Err(Refusal::BadName("it would lead elsewhere"));
-    }
-    if name.chars().any(char::is_control) {
-        return Err(Refusal::BadName("it has control characters"));
-    }
-    match name.split_once('/') {
-        // Below INBOX it is the same, too.
-        Some((first, rest)) if first.eq_ignore_ascii_case(INBOX) => Ok(format!("{INBOX}/{rest}")),
-        _ => Ok(name.to_owned()),
-    }
-}
-
 /// Now, in seconds since 1970.
 pub(super) fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
@@ -116,9 +104,7 @@ impl Memory {
     pub fn add(&self, folder: &str, content: &[u8], flags: &Flags, received: u64) -> Result<u32> {
         let name = canonical(folder)?;
         let mut inside = self.inside();
-        if !inside.folders.contains_key(&name) {
-            inside.make(&name);
-        }
+        inside.make_all(&name);
         inside.shelf(&name).map(|shelf| shelf.add(content, flags, received))
     }
 }
@@ -151,14 +137,7 @@ impl Drop for Entered {
 impl Store for Entered {
     fn folders(&mut self) -> Result<Vec<Listed>> {
         let inside = self.memory.inside();
-        let listed = |name: &String| Listed {
-            name: name.clone(),
-            selectable: true,
-            subscribed: inside.subscribed.contains(name),
-        };
-        let mut all: Vec<_> = inside.folders.keys().map(listed).collect();
-        all.sort_by_key(|folder| folder.name != INBOX);
-        Ok(all)
+        Ok(names::listed(inside.folders.keys().map(String::as_str), &inside.subscribed))
     }
 
     fn create(&mut self, name: &str) -> Result<()> {
@@ -167,12 +146,7 @@ impl Store for Entered {
         if inside.folders.contains_key(&name) {
             return Err(Refusal::Exists);
         }
-        let ends = name.match_indices('/').map(|(at, _)| at).chain([name.len()]);
-        for end in ends {
-            if !inside.folders.contains_key(&name[..end]) {
-                inside.make(&name[..end]);
-            }
-        }
+        inside.make_all(&name);
         Ok(())
     }
 
@@ -187,8 +161,9 @@ impl Store for Entered {
     fn rename(&mut self, from: &str, to: &str) -> Result<()> {
         let (from, to) = (canonical(from)?, canonical(to)?);
         let mut inside = self.memory.inside();
-        if inside.folders.contains_key(&to) {
-            return Err(Refusal::Exists);
+        let moves = names::moves(inside.folders.keys().map(String::as_str), &from, &to)?;
+        for above in names::above(&to) {
+            inside.make_all(above);
         }
         if from == INBOX {
             inside.make(&to);
@@ -199,14 +174,9 @@ impl Store for Entered {
             }
             return Ok(());
         }
-        if !inside.folders.contains_key(&from) {
-            return Err(Refusal::NoSuchFolder);
-        }
-        let below = format!("{from}/");
-        let names: Vec<_> = inside.folders.keys().cloned().collect();
-        for name in names.iter().filter(|name| **name == from || name.starts_with(&below)) {
-            if let Some(shelf) = inside.folders.remove(name) {
-                inside.folders.insert(format!("{to}{}", &name[from.len()..]), shelf);
+        for (from, to) in moves {
+            if let Some(shelf) = inside.folders.remove(&from) {
+                inside.folders.insert(to, shelf);
             }
         }
         Ok(())
@@ -215,10 +185,10 @@ impl Store for Entered {
     fn subscribe(&mut self, name: &str, wanted: bool) -> Result<()> {
         let name = canonical(name)?;
         let mut inside = self.memory.inside();
-        inside.subscribed.retain(|known| *known != name);
-        if wanted {
-            inside.subscribed.push(name);
-        }
+        match wanted {
+            true => inside.subscribed.insert(name),
+            false => inside.subscribed.remove(&name),
+        };
         Ok(())
     }
 
@@ -237,7 +207,7 @@ impl Store for Entered {
         drop(inside);
         let memory = self.memory.clone();
         let recent = Vec::new();
-        Ok(Box::new(Open { memory, name, read_only, uid_validity, uid_next, recent }))
+        Ok(Box::new(Open { memory, read_only, uid_validity, uid_next, recent }))
     }
 
     fn append(
@@ -272,7 +242,6 @@ pub(super) fn status_of(messages: &[Message], uid_next: u32, uid_validity: u32) 
 
 struct Open {
     memory: Memory,
-    name: String,
     read_only: bool,
     uid_validity: u32,
     uid_next: u32,
@@ -281,6 +250,13 @@ struct Open {
 }
 
 impl Open {
+    /// The folder, unless it is another one by now. It may have got another name since.
+    fn shelf<'a>(&self, inside: &'a mut Inside) -> Result<&'a mut Shelf> {
+        let same = |shelf: &&mut Shelf| shelf.uid_validity == self.uid_validity;
+        let gone = || Refusal::Broken("the mailbox was removed while it was open".to_owned());
+        inside.folders.values_mut().find(same).ok_or_else(gone)
+    }
+
     fn writable(&self) -> Result<()> {
         if self.read_only { Err(Refusal::ReadOnly) } else { Ok(()) }
     }
@@ -296,8 +272,9 @@ impl Folder for Open {
     }
 
     fn look(&mut self) -> Result<Vec<Message>> {
-        let mut inside = self.memory.inside();
-        let shelf = inside.shelf(&self.name)?;
+        let memory = self.memory.clone();
+        let mut inside = memory.inside();
+        let shelf = self.shelf(&mut inside)?;
         self.uid_next = shelf.uid_next;
         let mut all = Vec::new();
         for (message, _) in &mut shelf.messages {
@@ -313,25 +290,25 @@ impl Folder for Open {
     }
 
     fn read(&mut self, uid: u32) -> Result<Vec<u8>> {
-        self.memory.inside().shelf(&self.name)?.find(uid).map(|(_, content)| content.clone())
+        self.shelf(&mut self.memory.inside())?.find(uid).map(|(_, content)| content.clone())
     }
 
     fn mark(&mut self, uid: u32, flags: &Flags) -> Result<()> {
         self.writable()?;
-        self.memory.inside().shelf(&self.name)?.find(uid)?.0.flags = flags.clone();
+        self.shelf(&mut self.memory.inside())?.find(uid)?.0.flags = flags.clone();
         Ok(())
     }
 
     fn remove(&mut self, uids: &[u32]) -> Result<()> {
         self.writable()?;
         let mut inside = self.memory.inside();
-        inside.shelf(&self.name)?.messages.retain(|(message, _)| !uids.contains(&message.uid));
+        self.shelf(&mut inside)?.messages.retain(|(message, _)| !uids.contains(&message.uid));
         Ok(())
     }
 
     fn copy(&mut self, uids: &[u32], to: &str) -> Result<Copied> {
         let mut inside = self.memory.inside();
-        let all = &inside.shelf(&self.name)?.messages;
+        let all = &self.shelf(&mut inside)?.messages;
         let chosen: Vec<_> = all.iter().filter(|(m, _)| uids.contains(&m.uid)).cloned().collect();
         let shelf = inside.shelf(to)?;
         let copy = |(message, content): (Message, Vec<u8>)| {

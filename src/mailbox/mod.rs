@@ -6,6 +6,10 @@
 pub mod maildir;
 pub mod memory;
 
+mod names;
+#[cfg(test)]
+mod rules;
+
 use crate::proto::store::{self, Refusal, Store, Stores};
 use maildir::Maildir;
 use std::io;

@@ -48,9 +48,10 @@ pub(super) fn size_with_crlf(content: &[u8]) -> u64 {
     (content.len() + bare) as u64
 }
 
-/// The W of a name.
-pub(super) fn size_in_name(base: &str) -> Option<u64> {
-    base.split(',').find_map(|part| part.strip_prefix("W=")?.parse().ok())
+/// The W of the name of a file, if its S is true: a file that somebody has changed has neither.
+pub(super) fn size_in_name(base: &str, octets: u64) -> Option<u64> {
+    let field = |key: &str| base.split(',').find_map(|part| part.strip_prefix(key)?.parse().ok());
+    field("W=").filter(|_| field("S=") == Some(octets))
 }
 
 /// The name for good, and the flags.
@@ -83,6 +84,16 @@ pub(super) fn letters(flags: &Flags, keywords: &[String]) -> String {
     out
 }
 
+/// Those of the letters that say nothing to us, and are to stay.
+pub(super) fn foreign(letters: &str, keywords: &[String]) -> String {
+    let ours = |letter: char| match letter {
+        'D' | 'F' | 'P' | 'R' | 'S' | 'T' => true,
+        'a'..='z' => keywords.get(letter as usize - 'a' as usize).is_some_and(|k| !k.is_empty()),
+        _ => false,
+    };
+    letters.chars().filter(|letter| !ours(*letter)).collect()
+}
+
 /// The other way.
 pub(super) fn flags(letters: &str, keywords: &[String]) -> Flags {
     let mut flags = Flags::default();
@@ -96,7 +107,7 @@ pub(super) fn flags(letters: &str, keywords: &[String]) -> Flags {
             'P' => flags.keywords.push("$Forwarded".to_owned()),
             'a'..='z' => {
                 let known = keywords.get(letter as usize - 'a' as usize);
-                flags.keywords.extend(known.cloned());
+                flags.keywords.extend(known.filter(|keyword| !keyword.is_empty()).cloned());
             }
             // Of somebody else's making.
             _ => {}
@@ -107,10 +118,18 @@ pub(super) fn flags(letters: &str, keywords: &[String]) -> Flags {
 
 /// Makes the directories of a folder, where they are not there.
 pub(super) fn make(dir: &Path) -> Result<()> {
-    for part in PARTS {
-        fs::create_dir_all(dir.join(part)).map_err(|e| refusal(&e))?;
+    if PARTS.iter().all(|part| dir.join(part).is_dir()) {
+        return Ok(());
     }
-    Ok(())
+    let made = || {
+        for part in PARTS {
+            fs::create_dir_all(dir.join(part))?;
+        }
+        // A message is not on disk before its directory is.
+        sync_dir(dir)?;
+        sync_dir(&dir.join(".."))
+    };
+    made().map_err(|e: io::Error| refusal(&e))
 }
 
 /// A message that is on disk under `tmp`, and goes to its place by a rename.
@@ -212,16 +231,19 @@ mod tests {
         for text in ["", "S", "FRS", "DFPRSTab", "b"] {
             assert_eq!(letters(&flags_of(text), &keywords), text);
         }
-        // What nobody knows is lost, and does no harm.
+        // What nobody knows does no harm, and is kept by whoever writes the name anew.
         assert_eq!(letters(&flags_of("SXz"), &keywords), "S");
+        assert_eq!(foreign("SXaz", &keywords), "Xz");
     }
 
     #[test]
     fn names_tell_sizes_and_flags() {
         assert_eq!(split("1.a,S=1,W=2:2,FS"), ("1.a,S=1,W=2", "FS"));
         assert_eq!(split("1.a"), ("1.a", ""));
-        assert_eq!(size_in_name("1.a,S=1,W=22"), Some(22));
-        assert_eq!(size_in_name("1.a"), None);
+        assert_eq!(size_in_name("1.a,S=1,W=22", 1), Some(22));
+        assert_eq!(size_in_name("1.a,S=1,W=22", 2), None);
+        assert_eq!(size_in_name("1.a,W=22", 2), None);
+        assert_eq!(size_in_name("1.a", 1), None);
         assert_eq!(size_with_crlf(b"a\nb\r\n\n"), 8);
         assert_ne!(unique(1, 1), unique(1, 1));
     }

@@ -8,10 +8,21 @@ use crate::proto::store::{Copied, Flags, Folder, Message, Refusal, Result};
 use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// A directory that has changed so lately may change again without another time.
 const TICK: Duration = Duration::from_millis(100);
+/// The same where time has no parts of a second.
+const COARSE_TICK: Duration = Duration::from_secs(3);
+/// A directory that somebody keeps renaming in is read again so often.
+const MOST_READINGS: usize = 5;
+
+/// A file, under its name for good.
+struct Found {
+    path: PathBuf,
+    letters: String,
+    is_new: bool,
+}
 
 /// A message and its file.
 #[derive(Debug, Clone)]
@@ -19,6 +30,8 @@ struct Known {
     message: Message,
     base: String,
     path: PathBuf,
+    /// Its flags as its name has them.
+    letters: String,
 }
 
 pub(super) struct Open {
@@ -54,42 +67,60 @@ impl Open {
     fn stamp(&self) -> Option<[SystemTime; 3]> {
         let time = |name: &str| fs::metadata(self.dir.join(name)).ok()?.modified().ok();
         let times = [time("new")?, time("cur")?, time(index::FILE)?];
-        let settled = |time: &SystemTime| time.elapsed().is_ok_and(|age| age > TICK);
-        times.iter().all(settled).then_some(times)
+        times.iter().all(is_settled).then_some(times)
     }
 
-    /// Looks what is there, and gives UIDs to what has none.
+    fn lock(&self) -> Result<Lock> {
+        Lock::take(&self.dir)
+    }
+
+    /// Looks what is there, if anything has changed.
     fn scan(&mut self) -> Result<()> {
         let stamp = self.stamp();
         if stamp.is_some() && stamp == self.stamp {
             return Ok(());
         }
-        let lock = Lock::take(&self.dir)?;
-        let mut index = Index::load(&self.dir);
+        let lock = self.lock()?;
+        self.scan_under(&lock)
+    }
+
+    /// The index, which is another one only if the folder is.
+    fn load(&self, _: &Lock) -> Result<Index> {
+        let index = Index::read(&self.dir);
+        if self.index.validity == 0 {
+            return index.map_or_else(|| Index::fresh(&self.base, &self.dir), Ok);
+        }
+        // Others may have given UIDs since, so ours cannot stand for one that is lost.
+        index
+            .filter(|index| index.validity == self.index.validity)
+            .ok_or_else(|| Refusal::Broken("the mailbox was replaced while it was open".to_owned()))
+    }
+
+    /// Looks what is there, and gives UIDs to what has none.
+    fn scan_under(&mut self, lock: &Lock) -> Result<()> {
+        // What changes from here on has another time, and is seen the next time.
+        let stamp = self.stamp();
+        let mut index = self.load(lock)?;
         let before = index.clone();
-        let mut found: HashMap<String, (PathBuf, String, bool)> = HashMap::new();
-        for (part, is_new) in [("new", true), ("cur", false)] {
-            let dir = self.dir.join(part);
-            for entry in fs::read_dir(&dir).map_err(|e| refusal(&e))?.flatten() {
-                // What is no text was not made by a mail program.
-                let Ok(name) = entry.file_name().into_string() else { continue };
-                if name.starts_with('.') {
-                    continue;
-                }
-                let (base, letters) = split(&name);
-                let (base, letters) = (base.to_owned(), letters.to_owned());
-                let mut path = entry.path();
-                if is_new && !self.read_only {
-                    // Whoever opens it for writing has seen that it came.
-                    let to = self.dir.join("cur").join(format!("{base}:2,{letters}"));
-                    if fs::rename(&path, &to).is_err() {
-                        continue;
-                    }
-                    path = to;
-                    self.recent.insert(base.clone());
-                }
-                found.insert(base, (path, letters, is_new));
+        let mut found = HashMap::new();
+        self.list("new", &mut found)?;
+        self.list("cur", &mut found)?;
+        // A file that somebody renames while the directory is read may be in neither place, and
+        // would get another UID the next time: a message is gone when it is missing twice.
+        let missing = |found: &HashMap<String, Found>| {
+            index.entries.keys().filter(|base| !found.contains_key(*base)).count()
+        };
+        let mut left = missing(&found);
+        for _ in 0..MOST_READINGS {
+            if left == 0 {
+                break;
             }
+            self.list("cur", &mut found)?;
+            let still = missing(&found);
+            if still == left {
+                break;
+            }
+            left = still;
         }
         index.entries.retain(|base, _| found.contains_key(base));
         let mut unknown: Vec<_> =
@@ -97,9 +128,12 @@ impl Open {
         // The names begin with the time at which they came.
         unknown.sort_by_key(|base| (time_in(base), base.clone()));
         for base in unknown {
-            let (path, ..) = &found[&base];
-            let Ok(data) = fs::metadata(path) else { continue };
-            let size = match files::size_in_name(&base) {
+            let path = &found[&base].path;
+            // A pipe would be read for ever.
+            let Some(data) = fs::metadata(path).ok().filter(fs::Metadata::is_file) else {
+                continue;
+            };
+            let size = match files::size_in_name(&base, data.len()) {
                 Some(size) => size,
                 None => match fs::read(path) {
                     Ok(content) => files::size_with_crlf(&content),
@@ -115,10 +149,9 @@ impl Open {
         if index != before || !self.dir.join(index::FILE).exists() {
             index.save(&self.dir)?;
         }
-        drop(lock);
         self.known = found
             .into_iter()
-            .filter_map(|(base, (path, letters, is_new))| {
+            .filter_map(|(base, Found { path, letters, is_new })| {
                 let entry = index.entries.get(&base)?;
                 let message = Message {
                     uid: entry.uid,
@@ -127,12 +160,40 @@ impl Open {
                     received: entry.received,
                     recent: is_new || self.recent.contains(&base),
                 };
-                Some(Known { message, base, path })
+                Some(Known { message, base, path, letters })
             })
             .collect();
         self.known.sort_by_key(|known| known.message.uid);
         self.index = index;
-        self.stamp = self.stamp();
+        self.stamp = stamp;
+        Ok(())
+    }
+
+    /// What one of the directories holds.
+    fn list(&mut self, part: &str, found: &mut HashMap<String, Found>) -> Result<()> {
+        let cur = self.dir.join("cur");
+        for entry in fs::read_dir(self.dir.join(part)).map_err(|e| refusal(&e))?.flatten() {
+            // What is no text was not made by a mail program, nor what would break a line of the
+            // index.
+            let Ok(name) = entry.file_name().into_string() else { continue };
+            if name.starts_with('.') || name.contains(char::is_control) {
+                continue;
+            }
+            let (base, letters) = split(&name);
+            let (base, letters) = (base.to_owned(), letters.to_owned());
+            let mut path = entry.path();
+            let is_new = part == "new";
+            if is_new && !self.read_only {
+                // Whoever opens it for writing has seen that it came.
+                let to = cur.join(format!("{base}:2,{letters}"));
+                if fs::rename(&path, &to).is_err() {
+                    continue;
+                }
+                path = to;
+                self.recent.insert(base.clone());
+            }
+            found.insert(base, Found { path, letters, is_new });
+        }
         Ok(())
     }
 
@@ -148,12 +209,28 @@ impl Open {
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
             Err(e) => return Err(refusal(&e)),
         }
-        self.stamp = None;
-        self.scan()?;
-        act(self.find(uid)?).map_err(|e| match e.kind() == std::io::ErrorKind::NotFound {
-            true => Refusal::Gone,
-            false => refusal(&e),
-        })
+        let lock = self.lock()?;
+        self.scan_under(&lock)?;
+        self.with_under(&lock, uid, act)
+    }
+
+    /// The same for what others of ours must not look at meanwhile: a renamed file could be in
+    /// neither place for them.
+    fn with_under<T>(
+        &mut self,
+        lock: &Lock,
+        uid: u32,
+        act: impl Fn(&Known) -> std::io::Result<T>,
+    ) -> Result<T> {
+        for last in [false, true] {
+            match act(self.find(uid)?) {
+                Ok(done) => return Ok(done),
+                Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(refusal(&e)),
+                Err(_) if last => {}
+                Err(_) => self.scan_under(lock)?,
+            }
+        }
+        Err(Refusal::Gone)
     }
 
     fn writable(&self) -> Result<()> {
@@ -162,32 +239,40 @@ impl Open {
 
     /// The UID of a message by its name, once it is there.
     pub(super) fn uid_of(&mut self, base: &str) -> Result<u32> {
-        self.stamp = None;
-        self.scan()?;
+        let lock = self.lock()?;
+        self.scan_under(&lock)?;
         let known = self.known.iter().find(|known| known.base == base);
         known.map(|known| known.message.uid).ok_or(Refusal::Gone)
     }
 
     /// Flags as the names of files have them.
     pub(super) fn letters(&mut self, flags: &Flags) -> Result<String> {
-        self.learn(&flags.keywords)?;
+        let lock = self.lock()?;
+        self.learn(&lock, &flags.keywords)?;
         Ok(letters(flags, &self.index.keywords))
     }
 
     /// Letters for keywords that have none yet, as far as there are letters.
-    fn learn(&mut self, keywords: &[String]) -> Result<()> {
+    fn learn(&mut self, lock: &Lock, keywords: &[String]) -> Result<()> {
         let is_new =
             |keyword: &&String| !self.index.keywords.contains(keyword) && *keyword != "$Forwarded";
         if !keywords.iter().any(|keyword| is_new(&keyword)) {
             return Ok(());
         }
-        let _lock = Lock::take(&self.dir)?;
-        let mut index = Index::load(&self.dir);
+        let mut index = self.load(lock)?;
+        let in_use: HashSet<char> = self.known.iter().flat_map(|k| k.letters.chars()).collect();
         for keyword in keywords.iter().filter(|keyword| *keyword != "$Forwarded") {
             let known = index.keywords.contains(keyword);
             // One that would not fit on a line of the index was no keyword of IMAP.
             let fits = keyword.chars().all(|c| c.is_ascii_graphic());
-            if !known && fits && index.keywords.len() < index::MOST_KEYWORDS {
+            if known || !fits {
+                continue;
+            }
+            // Files that have a letter of which nobody knows the meaning must not get another.
+            while letter(index.keywords.len()).is_some_and(|letter| in_use.contains(&letter)) {
+                index.keywords.push(String::new());
+            }
+            if letter(index.keywords.len()).is_some() {
                 index.keywords.push(keyword.clone());
             }
         }
@@ -195,6 +280,18 @@ impl Open {
         self.index = index;
         Ok(())
     }
+}
+
+/// The letter of a keyword.
+fn letter(at: usize) -> Option<char> {
+    ('a'..='z').nth(at)
+}
+
+/// A directory that was changed at this time will have another one when it is changed again.
+fn is_settled(time: &SystemTime) -> bool {
+    // Some file systems know no parts of a second, and FAT only every other one.
+    let whole = time.duration_since(UNIX_EPOCH).is_ok_and(|since| since.subsec_nanos() == 0);
+    time.elapsed().is_ok_and(|age| age > if whole { COARSE_TICK } else { TICK })
 }
 
 /// The time that a name begins with, with its microseconds.
@@ -229,31 +326,33 @@ impl Folder for Open {
 
     fn mark(&mut self, uid: u32, flags: &Flags) -> Result<()> {
         self.writable()?;
-        self.learn(&flags.keywords)?;
-        let letters = letters(flags, &self.index.keywords);
-        let cur = self.dir.join("cur");
-        let path = self.with(uid, |known| {
+        let lock = self.lock()?;
+        self.learn(&lock, &flags.keywords)?;
+        let (letters, keywords) = (letters(flags, &self.index.keywords), &self.index.keywords);
+        let (cur, keywords) = (self.dir.join("cur"), keywords.clone());
+        let (path, letters) = self.with_under(&lock, uid, |known| {
+            let letters = format!("{letters}{}", files::foreign(&known.letters, &keywords));
             let to = cur.join(format!("{}:2,{letters}", known.base));
-            fs::rename(&known.path, &to).map(|()| to)
+            fs::rename(&known.path, &to).map(|()| (to, letters))
         })?;
         let flags = files::flags(&letters, &self.index.keywords);
         if let Some(known) = self.known.iter_mut().find(|known| known.message.uid == uid) {
-            (known.path, known.message.flags) = (path, flags);
+            (known.path, known.letters, known.message.flags) = (path, letters, flags);
         }
         Ok(())
     }
 
     fn remove(&mut self, uids: &[u32]) -> Result<()> {
         self.writable()?;
+        let lock = self.lock()?;
         for &uid in uids {
-            match self.with(uid, |known| fs::remove_file(&known.path)) {
+            match self.with_under(&lock, uid, |known| fs::remove_file(&known.path)) {
                 Ok(()) | Err(Refusal::Gone) => {}
                 Err(refusal) => return Err(refusal),
             }
         }
-        self.stamp = None;
         files::sync_dir(&self.dir.join("cur")).map_err(|e| refusal(&e))?;
-        self.scan()
+        self.scan_under(&lock)
     }
 
     fn copy(&mut self, uids: &[u32], to: &str) -> Result<Copied> {
@@ -273,14 +372,13 @@ impl Folder for Open {
         let mut target = Open::new(&self.base, dir.clone(), true)?;
         let mut placed: Vec<(u32, String)> = Vec::new();
         for (uid, flags, draft) in drafts {
-            target.learn(&flags.keywords)?;
-            let letters = letters(&flags, &target.index.keywords);
+            let letters = target.letters(&flags)?;
             match draft.place(&letters) {
                 Ok(base) => placed.push((uid, base)),
                 Err(refusal) => {
                     // All of them, or none.
-                    target.stamp = None;
-                    target.scan()?;
+                    let lock = target.lock()?;
+                    target.scan_under(&lock)?;
                     let copies = target.known.iter();
                     for known in copies.filter(|k| placed.iter().any(|(_, base)| *base == k.base)) {
                         let _ = fs::remove_file(&known.path);
@@ -289,8 +387,8 @@ impl Folder for Open {
                 }
             }
         }
-        target.stamp = None;
-        target.scan()?;
+        let lock = target.lock()?;
+        target.scan_under(&lock)?;
         let uid_of = |base: &String| {
             target.known.iter().find(|k| k.base == *base).map(|known| known.message.uid)
         };

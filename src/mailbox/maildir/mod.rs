@@ -5,13 +5,16 @@ mod files;
 mod folder;
 mod index;
 
-use super::memory::{canonical, status_of};
+use super::memory::status_of;
+use super::names::{self, canonical};
 use super::refusal;
 use crate::proto::imap::utf7;
 use crate::proto::store::{Flags, Folder, INBOX, Listed, Refusal, Result, Status, Store};
 use files::Draft;
 use folder::Open;
+use std::collections::BTreeSet;
 use std::fs::{self, File, TryLockError};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 /// A person's folders.
@@ -66,14 +69,19 @@ fn directory(base: &Path, name: &str) -> Result<PathBuf> {
     if name == INBOX {
         return Ok(base.to_owned());
     }
-    // A dot would be another level, a slash another directory.
-    let level = |level: &str| utf7::encode(level).replace('.', "&AC4-").replace('/', "&AC8-");
-    let levels: Vec<_> = name.split('/').map(level).collect();
-    let file = format!(".{}", levels.join("."));
+    let file = file_of(&name);
     match file.len() {
         0..=250 => Ok(base.join(file)),
         _ => Err(Refusal::BadName("it is too long")),
     }
+}
+
+/// `.A.B` for `A/B`.
+fn file_of(name: &str) -> String {
+    // A dot would be another level, a slash another directory.
+    let level = |level: &str| utf7::encode(level).replace('.', "&AC4-").replace('/', "&AC8-");
+    let levels: Vec<_> = name.split('/').map(level).collect();
+    format!(".{}", levels.join("."))
 }
 
 /// The same, of a folder that is there.
@@ -87,9 +95,11 @@ fn name_of(file: &str) -> Option<String> {
     let levels = file.strip_prefix('.')?;
     let levels: Option<Vec<_>> =
         levels.split('.').map(|level| (!level.is_empty()).then(|| utf7::decode(level))).collect();
-    // A level with a slash in it would be two.
-    let levels = levels?;
-    (!levels.iter().any(|level| level.contains('/'))).then(|| levels.join("/"))
+    let name = levels?.join("/");
+    // What has another name when it is written again could not be opened by the one it is shown
+    // under: a level with a slash in it, or what is no UTF-7.
+    (canonical(&name).ok().is_some_and(|same| same == name) && file_of(&name) == file)
+        .then_some(name)
 }
 
 impl Maildir {
@@ -106,92 +116,137 @@ impl Maildir {
         Ok(names)
     }
 
-    fn subscriptions(&self) -> Vec<String> {
+    /// One folder to a line, as Dovecot has it: named as its directory is, without the dot.
+    fn subscriptions(&self) -> BTreeSet<String> {
         let text = fs::read_to_string(self.base.join("subscriptions")).unwrap_or_default();
-        text.lines().map(|line| utf7::decode(line).replace('.', "/")).collect()
+        let name = |line: &str| match line {
+            INBOX => Some(INBOX.to_owned()),
+            line => name_of(&format!(".{line}")),
+        };
+        text.lines().filter_map(name).collect()
+    }
+
+    /// Nobody else changes which folders there are.
+    fn lock(&self) -> Result<File> {
+        let file = File::options().create(true).append(true).open(self.base.join("ncat-folders"));
+        file.and_then(|file| file.lock().map(|()| file)).map_err(|e| refusal(&e))
+    }
+
+    /// Makes a folder that is not there, whole or not at all.
+    fn make(&self, name: &str) -> Result<()> {
+        let dir = self.directory(name)?;
+        if dir.join("cur").is_dir() {
+            return Ok(());
+        }
+        // One that was left half made by somebody else is made whole.
+        if dir.is_dir() {
+            return files::make(&dir);
+        }
+        let draft = self.base.join(format!("ncat-new-{}", crate::sys::random_hex()));
+        let made = files::make(&draft)
+            .and_then(|()| fs::rename(&draft, &dir).map_err(|e| refusal(&e)))
+            .and_then(|()| files::sync_dir(&self.base).map_err(|e| refusal(&e)));
+        if made.is_err() {
+            // It may have got nowhere at all.
+            let _ = fs::remove_dir_all(&draft);
+        }
+        made
+    }
+
+    /// Makes those above a folder.
+    fn make_above(&self, name: &str) -> Result<()> {
+        names::above(name).try_for_each(|above| self.make(above))
+    }
+
+    /// Removes what somebody who was interrupted has left, under the lock.
+    fn tidy(&self) {
+        for entry in fs::read_dir(&self.base).into_iter().flatten().flatten() {
+            let name = entry.file_name();
+            let name = name.to_string_lossy();
+            if name.starts_with("ncat-gone-") || name.starts_with("ncat-new-") {
+                // What cannot be removed now can be later.
+                let _ = fs::remove_dir_all(entry.path());
+            }
+        }
     }
 }
 
 impl Store for Maildir {
     fn folders(&mut self) -> Result<Vec<Listed>> {
-        let wanted = self.subscriptions();
-        let names = self.names()?;
-        let mut all: Vec<Listed> = Vec::new();
-        for name in &names {
-            // Those above it that are no folders are there only for those below.
-            for (at, _) in name.match_indices('/') {
-                let above = &name[..at];
-                if !names.iter().any(|n| n == above) && !all.iter().any(|l| l.name == above) {
-                    let subscribed = wanted.iter().any(|name| name == above);
-                    all.push(Listed { name: above.to_owned(), selectable: false, subscribed });
-                }
-            }
-            let subscribed = wanted.contains(name);
-            all.push(Listed { name: name.clone(), selectable: true, subscribed });
-        }
-        Ok(all)
+        let all = self.names()?;
+        Ok(names::listed(all.iter().map(String::as_str), &self.subscriptions()))
     }
 
     fn create(&mut self, name: &str) -> Result<()> {
-        let dir = self.directory(name)?;
-        if dir.join("cur").is_dir() {
+        let name = canonical(name)?;
+        let _lock = self.lock()?;
+        self.tidy();
+        if self.directory(&name)?.join("cur").is_dir() {
             return Err(Refusal::Exists);
         }
-        let name = canonical(name)?;
-        for end in name.match_indices('/').map(|(at, _)| at).chain([name.len()]) {
-            files::make(&self.directory(&name[..end])?)?;
-        }
-        Ok(())
+        self.make_above(&name)?;
+        self.make(&name)
     }
 
     fn delete(&mut self, name: &str) -> Result<()> {
+        let _lock = self.lock()?;
+        self.tidy();
         let dir = existing(&self.base, name)?;
         if dir == self.base {
             return Err(Refusal::BadName("INBOX cannot be deleted"));
         }
         // First it is no folder any more, then it goes: who is interrupted leaves no half of one.
-        let gone = self.base.join(format!("ncat-gone-{}", std::process::id()));
-        fs::rename(&dir, &gone).and_then(|()| fs::remove_dir_all(&gone)).map_err(|e| refusal(&e))
+        let gone = self.base.join(format!("ncat-gone-{}", crate::sys::random_hex()));
+        fs::rename(&dir, &gone)
+            .and_then(|()| files::sync_dir(&self.base))
+            .map_err(|e| refusal(&e))?;
+        // What cannot be removed now is tidied away later.
+        let _ = fs::remove_dir_all(&gone);
+        Ok(())
     }
 
     fn rename(&mut self, from: &str, to: &str) -> Result<()> {
         let (from, to) = (canonical(from)?, canonical(to)?);
-        existing(&self.base, &from)?;
-        if self.directory(&to)?.join("cur").is_dir() {
-            return Err(Refusal::Exists);
-        }
+        let _lock = self.lock()?;
+        let moves = names::moves(self.names()?.iter().map(String::as_str), &from, &to)?;
+        let dirs = moves.iter().map(|(old, new)| Ok((self.directory(old)?, self.directory(new)?)));
+        let dirs = dirs.collect::<Result<Vec<_>>>()?;
+        self.make_above(&to)?;
         if from == INBOX {
-            self.create(&to)?;
+            self.make(&to)?;
             let mut inbox = Open::new(&self.base, self.base.clone(), false)?;
             let uids: Vec<_> = inbox.look()?.iter().map(|message| message.uid).collect();
             inbox.copy(&uids, &to)?;
             return inbox.remove(&uids);
         }
-        if to == INBOX {
-            return Err(Refusal::Exists);
-        }
-        let below = format!("{from}/");
-        for name in self.names()? {
-            if name == from || name.starts_with(&below) {
-                let new = self.directory(&format!("{to}{}", &name[from.len()..]))?;
-                fs::rename(self.directory(&name)?, new).map_err(|e| refusal(&e))?;
-            }
+        for (old, new) in dirs {
+            fs::rename(old, new).map_err(|e| refusal(&e))?;
         }
         files::sync_dir(&self.base).map_err(|e| refusal(&e))
     }
 
     fn subscribe(&mut self, name: &str, wanted: bool) -> Result<()> {
         let name = canonical(name)?;
+        self.directory(&name)?;
+        let _lock = self.lock()?;
         let mut all = self.subscriptions();
-        all.retain(|known| *known != name);
-        if wanted {
-            all.push(name);
-        }
-        let lines = all.iter().map(|name| format!("{}\n", utf7::encode(&name.replace('/', "."))));
-        let draft = self.base.join(format!("subscriptions.{}", std::process::id()));
-        fs::write(&draft, lines.collect::<String>())
-            .and_then(|()| fs::rename(&draft, self.base.join("subscriptions")))
-            .map_err(|e| refusal(&e))
+        match wanted {
+            true => all.insert(name),
+            false => all.remove(&name),
+        };
+        let lines = all.iter().map(|name| match name.as_str() {
+            INBOX => format!("{INBOX}\n"),
+            name => format!("{}\n", &file_of(name)[1..]),
+        });
+        let draft = self.base.join("subscriptions.ncat-new");
+        let write = || {
+            let mut file = File::create(&draft)?;
+            file.write_all(lines.collect::<String>().as_bytes())?;
+            file.sync_all()?;
+            fs::rename(&draft, self.base.join("subscriptions"))?;
+            files::sync_dir(&self.base)
+        };
+        write().map_err(|e: io::Error| refusal(&e))
     }
 
     fn status(&mut self, name: &str) -> Result<Status> {

@@ -15,6 +15,13 @@ fn stores() -> Vec<(tempfile::TempDir, Box<dyn Stores>)> {
     vec![(one, Box::new(place)), (other, Box::new(Memory::default()))]
 }
 
+#[test]
+fn each_store_keeps_the_rules() {
+    for (_dir, mut stores) in stores() {
+        crate::mailbox::rules::hold(&mut || stores.enter("ann", false).unwrap());
+    }
+}
+
 fn seen() -> Flags {
     Flags { seen: true, keywords: vec!["$Work".into(), "$Forwarded".into()], ..Flags::default() }
 }
@@ -290,4 +297,107 @@ fn a_message_with_an_old_date_is_not_taken_for_one_that_was_left() {
     store.open(INBOX, false).unwrap();
     draft.place("").unwrap();
     assert_eq!(store.status(INBOX).unwrap().messages, 1);
+}
+
+#[test]
+fn a_message_keeps_its_uid_while_its_marks_change() {
+    // Who read the directory while its file was renamed saw it nowhere, and gave it another UID.
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = Maildir::at(dir.path()).unwrap();
+    for n in 0..50 {
+        store.append(INBOX, format!("{n}\n").as_bytes(), &Flags::default(), None).unwrap();
+    }
+    let before = uids(&store.open(INBOX, false).unwrap().look().unwrap());
+    let cur = dir.path().join("cur");
+    std::thread::scope(|scope| {
+        let markers: Vec<_> = (0..2)
+            .map(|n| {
+                let base = dir.path();
+                scope.spawn(move || {
+                    let mut store = Maildir::at(base).unwrap();
+                    let mut folder = store.open(INBOX, false).unwrap();
+                    for uid in folder.look().unwrap().iter().map(|message| message.uid) {
+                        folder.mark(uid, &Flags { seen: n == 0, ..seen() }).unwrap();
+                    }
+                })
+            })
+            .collect();
+        // And another program, which knows nothing of our lock.
+        let other = scope.spawn(|| {
+            for entry in std::fs::read_dir(&cur).unwrap().flatten() {
+                let name = entry.file_name().into_string().unwrap();
+                let name = format!("{}F", name.replace('F', ""));
+                // Ours may have been quicker.
+                let _ = std::fs::rename(entry.path(), cur.join(name));
+            }
+        });
+        let mut folder = Maildir::at(dir.path()).unwrap().open(INBOX, true).unwrap();
+        while !other.is_finished() || markers.iter().any(|marker| !marker.is_finished()) {
+            assert_eq!(uids(&folder.look().unwrap()), before);
+        }
+    });
+}
+
+#[test]
+fn a_folder_that_is_made_again_at_once_is_another_one() {
+    // Both had the second at which they were made for a UIDVALIDITY, and the same UIDs.
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = Maildir::at(dir.path()).unwrap();
+    let mut last = 0;
+    for _ in 0..3 {
+        store.create("a").unwrap();
+        let mut open = store.open("a", false).unwrap();
+        assert!(open.uid_validity() > last);
+        last = open.uid_validity();
+        store.delete("a").unwrap();
+        store.create("a").unwrap();
+        store.append("a", b"x", &Flags::default(), None).unwrap();
+        assert!(matches!(open.look(), Err(Refusal::Broken(_))), "it is not the one it was");
+        store.delete("a").unwrap();
+    }
+    let left = std::fs::read_dir(dir.path()).unwrap().flatten();
+    let left: Vec<_> = left.filter_map(|entry| entry.file_name().into_string().ok()).collect();
+    assert!(!left.iter().any(|name| name.contains("gone") || name.contains("new-")), "{left:?}");
+}
+
+#[test]
+fn odd_files_do_no_harm() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = Maildir::at(dir.path()).unwrap();
+    store.append(INBOX, b"x", &Flags::default(), None).unwrap();
+    let cur = dir.path().join("cur");
+    // The first would break a line of the index; the second would be read for ever.
+    std::fs::write(cur.join("1.a\nend\n:2,"), "x").unwrap();
+    assert!(Command::new("mkfifo").arg(cur.join("2.pipe:2,")).status().unwrap().success());
+    std::fs::create_dir(cur.join("3.dir")).unwrap();
+    // Somebody has changed it, and its name lies.
+    std::fs::write(cur.join("4.a,S=1,W=1:2,"), "a\nb\n").unwrap();
+    let mut folder = store.open(INBOX, false).unwrap();
+    let all = folder.look().unwrap();
+    assert_eq!(all.iter().map(|message| message.size).collect::<Vec<_>>(), [1, 6]);
+    assert_eq!(store.open(INBOX, false).unwrap().uid_validity(), folder.uid_validity());
+    // A letter of another program's means to us neither something nor nothing.
+    std::fs::write(cur.join("5.a:2,Sa"), "x").unwrap();
+    let uid = folder.look().unwrap()[2].uid;
+    folder.mark(all[0].uid, &seen()).unwrap();
+    folder.mark(uid, &Flags::default()).unwrap();
+    let list = folder.look().unwrap();
+    assert_eq!((&list[2].flags, list[0].flags.keywords.len()), (&Flags::default(), 2));
+    assert!(cur.join("5.a:2,a").exists(), "its letter is kept");
+}
+
+#[test]
+fn subscriptions_keep_dots_and_are_not_lost_when_several_write() {
+    let dir = tempfile::tempdir().unwrap();
+    let names: Vec<_> = (0..20).map(|n| format!("v1.{n}/ü")).collect();
+    std::thread::scope(|scope| {
+        for name in &names {
+            let base = dir.path();
+            scope.spawn(move || Maildir::at(base).unwrap().subscribe(name, true).unwrap());
+        }
+    });
+    let subscribed: Vec<_> = Maildir::at(dir.path()).unwrap().subscriptions().into_iter().collect();
+    let mut names = names;
+    names.sort();
+    assert_eq!(subscribed, names);
 }
