@@ -33,7 +33,7 @@ fn python_reads_what_we_keep_and_we_read_what_python_adds() {
     let script = "
 import mailbox, sys
 box = mailbox.Maildir(sys.argv[1], create=False)
-assert box.list_folders() == ['Work', 'Work.Old'] or sorted(box.list_folders()) == ['Work', 'Work.Old']
+assert sorted(box.list_folders()) == ['Work', 'Work.Old']
 [one] = list(box)
 print(one['subject'], one.get_subdir(), repr(one.get_flags()), one.get_payload().split())
 [two] = list(box.get_folder('Work.Old'))

@@ -102,6 +102,23 @@ fn file_name(name: &str) -> store::Result<String> {
     }
 }
 
+/// Between any two things that are done to a disk: here a test ends the process.
+#[cfg(not(test))]
+fn step() {}
+
+#[cfg(test)]
+fn step() {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    static STEP: AtomicUsize = AtomicUsize::new(0);
+    let Some(last) = std::env::var("LAST_STEP").ok().and_then(|text| text.parse().ok()) else {
+        return;
+    };
+    if STEP.fetch_add(1, Ordering::Relaxed) == last {
+        // As a kill would: nothing is cleaned up.
+        std::process::exit(9);
+    }
+}
+
 /// What the system says, as the reason of a store.
 fn refusal(e: &io::Error) -> Refusal {
     let full =

@@ -4,7 +4,7 @@
 //! is the name for good; S is the size of the file, W the same with CR LF at the ends of lines, so
 //! that nobody has to read it to know.
 
-use crate::mailbox::refusal;
+use crate::mailbox::{refusal, step};
 use crate::proto::store::{Flags, Result};
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -124,6 +124,7 @@ pub(super) fn make(dir: &Path) -> Result<()> {
     let made = || {
         for part in PARTS {
             fs::create_dir_all(dir.join(part))?;
+            step();
         }
         // A message is not on disk before its directory is.
         sync_dir(dir)?;
@@ -163,6 +164,7 @@ impl<'a> Draft<'a> {
         let base = unique(content.len(), size_with_crlf(&content));
         let file = dir.join("tmp").join(&base);
         let draft = Self { dir, file, base };
+        step();
         if fs::hard_link(from, &draft.file).is_err() {
             let received = fs::metadata(from).ok().map(|data| modified(&data));
             draft.fill(&content, received).map_err(|e| refusal(&e))?;
@@ -172,11 +174,15 @@ impl<'a> Draft<'a> {
 
     fn fill(&self, content: &[u8], received: Option<u64>) -> io::Result<()> {
         let mut file = File::create_new(&self.file)?;
+        step();
         file.write_all(content)?;
+        step();
         if let Some(seconds) = received {
             file.set_modified(UNIX_EPOCH + Duration::from_secs(seconds))?;
         }
-        file.sync_all()
+        file.sync_all()?;
+        step();
+        Ok(())
     }
 
     /// Puts it where it can be seen; with flags, the person has seen it before.
@@ -186,11 +192,17 @@ impl<'a> Draft<'a> {
             letters => ("cur", format!("{}:2,{letters}", self.base)),
         };
         let to = self.dir.join(part);
-        fs::rename(&self.file, to.join(&name)).and_then(|()| sync_dir(&to)).map_err(|e| {
+        let place = || {
+            fs::rename(&self.file, to.join(&name))?;
+            step();
+            sync_dir(&to)
+        };
+        place().map_err(|e| {
             // Nothing that was not answered with success is to be seen.
             let _ = fs::remove_file(to.join(&name));
             refusal(&e)
         })?;
+        step();
         Ok(self.base.clone())
     }
 }

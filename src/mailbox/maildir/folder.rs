@@ -3,7 +3,7 @@
 use super::files::{self, Draft, flags, letters, split};
 use super::index::{self, Entry, Index, Lock};
 use crate::mailbox::memory::with_crlf;
-use crate::mailbox::refusal;
+use crate::mailbox::{refusal, step};
 use crate::proto::store::{Copied, Flags, Folder, Message, Refusal, Result};
 use std::collections::{HashMap, HashSet};
 use std::fs;
@@ -189,6 +189,7 @@ impl Open {
                 if fs::rename(&path, &to).is_err() {
                     continue;
                 }
+                step();
                 path = to;
                 self.recent.insert(base.clone());
             }
@@ -335,6 +336,7 @@ impl Folder for Open {
             let to = cur.join(format!("{}:2,{letters}", known.base));
             fs::rename(&known.path, &to).map(|()| (to, letters))
         })?;
+        step();
         let flags = files::flags(&letters, &self.index.keywords);
         if let Some(known) = self.known.iter_mut().find(|known| known.message.uid == uid) {
             (known.path, known.letters, known.message.flags) = (path, letters, flags);
@@ -351,6 +353,7 @@ impl Folder for Open {
                 Err(refusal) => return Err(refusal),
             }
         }
+        step();
         files::sync_dir(&self.dir.join("cur")).map_err(|e| refusal(&e))?;
         self.scan_under(&lock)
     }

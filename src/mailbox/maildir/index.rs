@@ -11,7 +11,7 @@
 //! folder, so that one made anew within the same second is another one all the same.
 
 use super::files::sync_dir;
-use crate::mailbox::refusal;
+use crate::mailbox::{refusal, step};
 use crate::proto::store::Result;
 use std::collections::{HashMap, HashSet};
 use std::fmt::Write as _;
@@ -115,9 +115,12 @@ impl Index {
         let write = || -> io::Result<()> {
             let draft = dir.join(format!("{FILE}.new"));
             let mut file = File::create(&draft)?;
+            step();
             file.write_all(text.as_bytes())?;
+            step();
             file.sync_all()?;
             fs::rename(draft, dir.join(FILE))?;
+            step();
             sync_dir(dir)
         };
         write().map_err(|e| refusal(&e))
@@ -136,6 +139,7 @@ fn next_validity(base: &Path, than: u32) -> io::Result<u32> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(1, |since| since.as_secs());
     let least = last.unwrap_or(0).max(than).saturating_add(1);
     let next = u32::try_from(now).unwrap_or(u32::MAX).max(least);
+    step();
     // As long as the one before it, so that no half of it is another number.
     file.write_all_at(format!("{next:010}\n").as_bytes(), 0)?;
     file.sync_all()?;

@@ -7,7 +7,7 @@ mod index;
 
 use super::memory::status_of;
 use super::names::{self, canonical};
-use super::refusal;
+use super::{refusal, step};
 use crate::proto::imap::utf7;
 use crate::proto::store::{Flags, Folder, INBOX, Listed, Refusal, Result, Status, Store};
 use files::Draft;
@@ -145,6 +145,7 @@ impl Maildir {
         let draft = self.base.join(format!("ncat-new-{}", crate::sys::random_hex()));
         let made = files::make(&draft)
             .and_then(|()| fs::rename(&draft, &dir).map_err(|e| refusal(&e)))
+            .inspect(|()| step())
             .and_then(|()| files::sync_dir(&self.base).map_err(|e| refusal(&e)));
         if made.is_err() {
             // It may have got nowhere at all.
@@ -200,6 +201,7 @@ impl Store for Maildir {
         fs::rename(&dir, &gone)
             .and_then(|()| files::sync_dir(&self.base))
             .map_err(|e| refusal(&e))?;
+        step();
         // What cannot be removed now is tidied away later.
         let _ = fs::remove_dir_all(&gone);
         Ok(())
@@ -221,6 +223,7 @@ impl Store for Maildir {
         }
         for (old, new) in dirs {
             fs::rename(old, new).map_err(|e| refusal(&e))?;
+            step();
         }
         files::sync_dir(&self.base).map_err(|e| refusal(&e))
     }
@@ -241,9 +244,12 @@ impl Store for Maildir {
         let draft = self.base.join("subscriptions.ncat-new");
         let write = || {
             let mut file = File::create(&draft)?;
+            step();
             file.write_all(lines.collect::<String>().as_bytes())?;
             file.sync_all()?;
+            step();
             fs::rename(&draft, self.base.join("subscriptions"))?;
+            step();
             files::sync_dir(&self.base)
         };
         write().map_err(|e: io::Error| refusal(&e))

@@ -401,3 +401,87 @@ fn subscriptions_keep_dots_and_are_not_lost_when_several_write() {
     names.sort();
     assert_eq!(subscribed, names);
 }
+
+/// One thing after the other, each of which happens or does not.
+const LIFE: [fn(&mut Maildir) -> Result<()>; 9] = [
+    |store| store.deliver(b"delivered\r\n").map(drop),
+    |store| store.append(INBOX, b"appended\r\n", &seen(), Some(7)).map(drop),
+    |store| store.open(INBOX, false)?.mark(1, &seen()),
+    |store| store.create("a"),
+    |store| store.open(INBOX, false)?.copy(&[2], "a").map(drop),
+    |store| store.rename("a", "b"),
+    |store| store.open(INBOX, false)?.remove(&[2]),
+    |store| store.subscribe("b", true),
+    |store| store.delete("b"),
+];
+
+/// All that there is.
+fn picture(store: &mut Maildir) -> String {
+    let mut out = String::new();
+    for listed in store.folders().unwrap() {
+        let mut folder = store.open(&listed.name, true).unwrap();
+        out.push_str(&format!("{listed:?}\n"));
+        for message in folder.look().unwrap() {
+            let text = folder.read(message.uid).unwrap();
+            let Message { uid, size, flags, .. } = message;
+            assert_eq!(size, text.len() as u64);
+            out.push_str(&format!("{uid} {flags:?} {}\n", text.escape_ascii()));
+        }
+    }
+    out
+}
+
+/// Not a test of its own: the next one starts it.
+#[test]
+fn a_life_that_ends_early() {
+    let Ok(base) = std::env::var("MAILDIR_OF_A_LIFE") else { return };
+    let log = format!("{base}.log");
+    let mut store = Maildir::at(Path::new(&base)).unwrap();
+    for (n, act) in LIFE.iter().enumerate() {
+        act(&mut store).unwrap();
+        std::fs::write(&log, (n + 1).to_string()).unwrap();
+    }
+}
+
+#[test]
+fn wherever_a_process_ends_what_it_did_last_has_happened_or_not() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = Maildir::at(&dir.path().join("whole")).unwrap();
+    let mut pictures = vec![picture(&mut store)];
+    for act in LIFE {
+        act(&mut store).unwrap();
+        pictures.push(picture(&mut store));
+    }
+    for last in 0.. {
+        let base = dir.path().join(last.to_string());
+        let status = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "mailbox::maildir::tests::a_life_that_ends_early", "-q"])
+            .env("MAILDIR_OF_A_LIFE", &base)
+            .env("LAST_STEP", last.to_string())
+            .stdout(std::process::Stdio::null())
+            .status()
+            .unwrap();
+        let log = dir.path().join(format!("{last}.log"));
+        let done = std::fs::read_to_string(log).map_or(0, |text| text.parse().unwrap());
+        let mut store = Maildir::at(&base).unwrap();
+        let now = picture(&mut store);
+        if status.success() {
+            assert!(done == LIFE.len() && last > 40, "{done} of it, in {last} steps");
+            break;
+        }
+        assert_eq!(status.code(), Some(9), "step {last}");
+        assert!(
+            now == pictures[done] || now == pictures[done + 1],
+            "step {last}, {done} done:\n{now}\nis neither\n{}\nnor\n{}",
+            pictures[done],
+            pictures[done + 1]
+        );
+        // And it goes on from there.
+        store.create("after").unwrap();
+        store.append("after", b"x", &seen(), None).unwrap();
+        let names: Vec<_> = std::fs::read_dir(&base).unwrap().flatten().collect();
+        let names = names.iter().map(|entry| entry.file_name().to_string_lossy().into_owned());
+        let left: Vec<_> = names.filter(|name| name.starts_with("ncat-gone")).collect();
+        assert!(left.is_empty(), "step {last}: {left:?}");
+    }
+}
