@@ -107,6 +107,7 @@ fn file_name(name: &str) -> store::Result<String> {
 fn step() {}
 
 #[cfg(test)]
+#[allow(clippy::disallowed_methods)]
 fn step() {
     use std::sync::atomic::{AtomicUsize, Ordering};
     static STEP: AtomicUsize = AtomicUsize::new(0);
