@@ -248,6 +248,8 @@ fn a_caller_that_reads_one_line_where_there_are_many_loses_nothing() {
     let (server, port) = serving(&["--smtp", "--accept", "20"]);
     for n in 0..20 {
         let mut caller = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        // What its own kernel holds back when it closes (Nagle) never comes to us.
+        caller.set_nodelay(true).unwrap();
         let mut replies = BufReader::new(caller.try_clone().unwrap());
         let mut line = String::new();
         replies.read_line(&mut line).unwrap();
@@ -669,4 +671,32 @@ fn mbsync_copies_a_mailbox_both_ways() {
     assert_eq!(far.len(), 2);
     assert!(far.iter().any(|message| message.ends_with(b"up\r\n") || message.ends_with(b"up\n")));
     sync().expect_code(0);
+}
+
+#[test]
+fn practice_needs_no_server_and_forgets_nothing_of_the_lesson() {
+    let lesson = "EHLO me\nSTARTTLS\nEHLO me\nAUTH PLAIN AGFubgB4\nMAIL FROM:<a@b>\nRCPT TO:<c@d>\n\
+        DATA\nSubject: x\n\nhi\n.\nQUIT\n";
+    let output = run(&["--smtp", "--practice"], lesson).expect_code(0);
+    let text = output.text();
+    assert!(text.contains("235 2.7.0") && text.contains("250 2.0.0 Ok: queued as"), "{text}");
+    for part in [
+        "the server is ready; next: EHLO",
+        "logged in as ann by PLAIN",
+        "lint: no Date field",
+        "TLS 1.3",
+    ] {
+        assert!(output.stderr.contains(part), "{part} is not in {}", output.stderr);
+    }
+    let pop3 = "USER me\nPASS x\nLIST\nRETR 2\nDELE 2\nQUIT\n";
+    let text = run(&["--pop3", "--practice"], pop3).expect_code(0).text();
+    assert!(text.contains("\r\n..\r\n") && text.contains("Dots and quotes"), "{text}");
+    let imap = "a LOGIN me x\nb SELECT INBOX\nc SEARCH UNSEEN\nd FETCH 3 BODYSTRUCTURE\ne LOGOUT\n";
+    let text = run(&["--imap", "--practice"], imap).expect_code(0).text();
+    assert!(text.contains("* SEARCH 2 3\r\n") && text.contains("numbers.csv"), "{text}");
+    let faulty = ["--smtp", "--practice", "--fault", "mail=451 4.3.0 Not today"];
+    run(&faulty, "EHLO me\nMAIL FROM:<a@b>\nQUIT\n").expect_code(75);
+    run(&["--practice"], "").expect_code(2).expect_stderr("goes with --smtp");
+    run(&["--smtp", "--practice", "mail.test"], "").expect_code(2).expect_stderr("calls nobody");
+    run(&["-l", "--smtp", "--practice"], "").expect_code(2).expect_stderr("a server of its own");
 }

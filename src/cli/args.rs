@@ -29,6 +29,8 @@ imaps://. TIME is in seconds, or has a unit: 500ms, 2m, 1h.
 
   ncat example.org 80                     talk HTTP by hand
   ncat -l 8080 < page.txt                 answer one caller
+  ncat --smtp --practice                  a lesson in SMTP, no server needed
+  ncat -l --smtp 1025                     a mail server for a test
   ncat --ssl example.org:993              the same under TLS
   ncat --smtp --starttls mail.example     a mail dialogue, step by step
   ncat imaps://ann@mail.example --list    the mailboxes there
@@ -394,6 +396,9 @@ pub(super) struct Args {
     /// Exit 0 whatever the server replies to what was typed
     #[arg(long, help_heading = MAIL)]
     pub(super) exit_zero: bool,
+    /// Call a mock server in this very process: the whole lesson with no set-up
+    #[arg(long, help_heading = MAIL)]
+    pub(super) practice: bool,
 
     /// Keep mail in this Maildir, and find it there; when calling, put there what is fetched
     #[arg(long, value_name = "DIR", allow_hyphen_values = true, help_heading = MOCK)]

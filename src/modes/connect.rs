@@ -4,6 +4,7 @@ use super::call::{Call, Called, How, STEP, TOKEN, Target};
 use super::dns::mx::{Domain, exchangers};
 use super::door::SIGNALS;
 use super::mail::trip::Expectation;
+use super::mock::{self, practice};
 use super::script::{self, Upgrade};
 use super::secure::{TlsClient, show_info};
 use super::talk::{self, Peer, Role, Session};
@@ -55,6 +56,8 @@ pub struct Config {
     pub mail: Option<mail::Config>,
     /// The target's host is a mail domain, of which the exchangers are called.
     pub mx: Option<Domain>,
+    /// Nobody is called: a server of our own answers, for practice.
+    pub practice: Option<mock::Config>,
     /// What fails for now is tried again.
     pub retry: Option<Retry>,
     /// What is sent has to turn up there (`--expect-in`).
@@ -220,9 +223,12 @@ pub(super) fn call(
     let mut reactor = Reactor::new().map_err(cannot)?;
     let mut call = Call::new(&config.how, &mut reactor, report);
     let first = tls.as_ref().filter(|_| !config.tls_later);
-    let called = match config.proxies.as_slice() {
-        [] => call.run(first),
-        proxies => via::call(&mut call, proxies, config.proxy_dns)
+    let called = match (&config.practice, config.proxies.as_slice()) {
+        (Some(server), _) => practice::call(server.clone())
+            .map(|endpoint| Called { endpoint, address: None, early: None })
+            .and_then(|called| call.dress(called, first)),
+        (None, []) => call.run(first),
+        (None, proxies) => via::call(&mut call, proxies, config.proxy_dns)
             .and_then(|called| call.dress(called, first)),
     };
     let (until, patience) = (call.until(), call.patience());

@@ -2,6 +2,7 @@
 
 use super::dns::domain;
 use super::mail::{both_ways, helper, login, mail_config, name, only_with_helper, ports};
+use super::mock;
 use super::place::{DEFAULT_PORT, Place, is_number, place, port, quoted, usage, vsock};
 use super::proxy::{hop_pointer, hops, proxies, proxy_dns};
 use super::script::script;
@@ -202,6 +203,11 @@ pub(super) fn config(
         tls_info: tls_info(args)?,
         probe: args.probe,
         session,
+        practice: match (args.practice, helper) {
+            (true, Some(protocol)) => Some(mock::practice(args, protocol)?),
+            (true, None) => return Err(usage("--practice goes with --smtp, --pop3 or --imap")),
+            (false, _) => None,
+        },
         retry: retry(args)?,
         expect: expected(args, mail.as_ref(), environment, report)?,
         mail,

@@ -84,11 +84,49 @@ pub(super) fn config(args: &Args, protocol: Protocol, tls_at_once: bool) -> Resu
         faults: Arc::new(faults),
         lint: args.lint,
         keep: Keep {
+            memory: None,
             place: mailbox(args, protocol)?,
             json: args.output_format.as_deref() == Some("jsonl"),
             trace: !args.no_trace,
         },
         idle: optional_time("-i", args.idle_timeout.as_ref())?.unwrap_or(IDLE),
+    })
+}
+
+/// A server to practise with: everybody may log in, and mail stays in memory.
+pub(super) fn practice(args: &Args, protocol: Protocol) -> Result<Config, Error> {
+    let speaks = match protocol {
+        Protocol::Smtp => Speaks::Smtp(Smtp {
+            lmtp: args.lmtp,
+            bare: BareNewline::Keep,
+            most_recipients: MOST_RECIPIENTS,
+            xclient: false,
+        }),
+        Protocol::Pop3 => Speaks::Pop3,
+        Protocol::Imap => Speaks::Imap,
+        Protocol::Upgrade(_) => {
+            return Err(usage("--practice goes with --smtp, --pop3 or --imap"));
+        }
+    };
+    let specs = args.fault.iter().map(String::as_str);
+    let faults = Faults::parse(specs, args.fault_addresses)
+        .map_err(|why| usage(format!("--fault: {why}")))?;
+    Ok(Config {
+        speaks,
+        host: "practice.example".to_owned(),
+        protection: if args.ssl { Protection::On } else { Protection::Offered },
+        accounts: Arc::default(),
+        without: Arc::new(without(args)?),
+        most_octets: MOST_OCTETS,
+        faults: Arc::new(faults),
+        lint: true,
+        keep: Keep {
+            json: false,
+            trace: true,
+            place: None,
+            memory: Some(crate::modes::mock::practice::mailbox()),
+        },
+        idle: IDLE,
     })
 }
 

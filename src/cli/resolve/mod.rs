@@ -33,12 +33,37 @@ pub(super) fn job(args: Args, environment: &Environment, report: &Report) -> Res
     }
     dns::only_with_dns(&args)?;
     let args = with_transport(args)?;
+    let args = practising(args)?;
     if args.listen || args.broker || args.chat {
         let args = Args { listen: true, ..args };
         listening::config(&args, environment, report).map(|config| Job::Listen(Box::new(config)))
     } else {
         calling::config(&args, environment, report).map(|config| Job::Connect(Box::new(config)))
     }
+}
+
+/// Practice is a call to nobody, in which everything is said that can be.
+fn practising(args: Args) -> Result<Args, Error> {
+    if !args.practice {
+        return Ok(args);
+    }
+    if args.listen {
+        return Err(usage("--practice and -l do not go together: it has a server of its own"));
+    }
+    if let Some(target) = args.operands.first() {
+        return Err(usage(format!(
+            "--practice calls nobody, so {} is not needed",
+            place::quoted(target)
+        )));
+    }
+    let reads = args.list || args.fetch.is_some() || args.search.is_some() || !args.to.is_empty();
+    Ok(Args {
+        operands: vec!["localhost".to_owned()],
+        explain: args.explain || !reads,
+        // We know who it is.
+        ssl_insecure: true,
+        ..args
+    })
 }
 
 /// A transport in the target is the same as by its options.

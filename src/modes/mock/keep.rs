@@ -1,12 +1,13 @@
 //! Where the messages of a mock SMTP server go: standard output, or a mailbox.
 
 use crate::mailbox::Place;
+use crate::mailbox::memory::Memory;
 use crate::modes::json;
 use crate::net::date::asctime;
 use crate::net::endpoint::Endpoint;
 use crate::proto::mbox::Mboxrd;
 use crate::proto::serving::Delivery;
-use crate::proto::store::{self, Refusal};
+use crate::proto::store::{self, Flags, INBOX, Refusal};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use mail_parser::DateTime;
@@ -26,6 +27,8 @@ pub struct Keep {
     pub trace: bool,
     /// It goes into a mailbox, not to standard output.
     pub place: Option<Place>,
+    /// It stays in memory: this is practice.
+    pub memory: Option<Memory>,
 }
 
 /// What is known of the connection that a message came by.
@@ -78,6 +81,11 @@ impl Keeper {
             true => trace(delivery, around, &self.host, &id, now),
             false => String::new(),
         };
+        if let Some(memory) = &self.how.memory {
+            let content = [head.as_bytes(), &delivery.content].concat();
+            let kept = memory.add(INBOX, &content, &Flags::default(), seconds(now));
+            return delivery.to.iter().map(|_| kept.clone().map(|_| id.clone())).collect();
+        }
         let Some(place) = &self.how.place else {
             let written = self.print(delivery, around, &id, &head, now);
             return delivery.to.iter().map(|_| written.clone().map(|()| id.clone())).collect();

@@ -3,6 +3,7 @@
 
 mod caller;
 mod keep;
+pub mod practice;
 
 use super::door::Armour;
 use super::serve::Welcome;
@@ -48,7 +49,7 @@ pub struct Smtp {
 }
 
 /// What a mock server is told.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Config {
     /// The protocol.
     pub speaks: Speaks,
@@ -122,10 +123,11 @@ impl<'a> Mock<'a> {
 
     /// Where its callers find their mail.
     fn stores(&self) -> Box<dyn Stores> {
-        match &self.config.keep.place {
-            Some(place) => Box::new(place.clone()),
+        match (&self.config.keep.place, &self.config.keep.memory) {
+            (Some(place), _) => Box::new(place.clone()),
+            (None, Some(memory)) => Box::new(memory.clone()),
             // Nothing is kept, so there is nothing to be found.
-            None => Box::new(Memory::default()),
+            (None, None) => Box::new(Memory::default()),
         }
     }
 
