@@ -75,8 +75,10 @@ impl Place {
 impl Stores for Place {
     fn enter(&mut self, user: &str, alone: bool) -> store::Result<Box<dyn Store>> {
         let path = match self.per {
+            // Many log in by their whole address.
+            Per::User => self.of(user)?,
             Per::All => self.base.clone(),
-            Per::User | Per::Recipient | Per::Domain => self.base.join(file_name(user)?),
+            Per::Recipient | Per::Domain => self.base.join(file_name(user)?),
         };
         let maildir = Maildir::at(&path)?;
         Ok(Box::new(if alone { maildir.alone()? } else { maildir }))

@@ -47,17 +47,18 @@ pub fn ask_line(prompt: &str) -> io::Result<Vec<u8>> {
 fn ask(prompt: &str, echoes: bool) -> io::Result<Vec<u8>> {
     let tty = OpenOptions::new().read(true).write(true).open("/dev/tty")?;
     let held = Held::fatal();
+    if echoes {
+        // No mode changes, and what is typed ahead stays.
+        (&tty).write_all(prompt.as_bytes())?;
+        return read_line(&tty, &held);
+    }
     let quiet = Quiet { tty: &tty, before: tcgetattr(&tty)? };
     let mut modes = quiet.before.clone();
-    if !echoes {
-        modes.local_modes &= !LocalModes::ECHO;
-    }
+    modes.local_modes &= !LocalModes::ECHO;
     tcsetattr(&tty, OptionalActions::Flush, &modes)?;
     (&tty).write_all(prompt.as_bytes())?;
     let secret = read_line(&tty, &held);
-    if !echoes {
-        (&tty).write_all(b"\n")?;
-    }
+    (&tty).write_all(b"\n")?;
     drop(quiet); // the modes first, then the signals
     drop(held);
     secret

@@ -198,7 +198,7 @@ fn what_does_not_go_together_is_refused_with_a_reason() {
         ("unix-dgram:", "missing"),
         ("unix-dgram:/x 1", "a path only"),
         ("-l --imap --lmtp 1025", "--lmtp goes with -l --smtp"),
-        ("--netrc=x host 1", "cannot read --netrc x"),
+        ("--netrc=x host 1", "--netrc goes with"),
         ("--announce host 1", "goes with -l"),
         ("--append-output host 1", "nothing to append"),
         ("--output-format dialog host 1", "goes with -o"),

@@ -207,6 +207,16 @@ impl<'a> Draft<'a> {
     }
 }
 
+/// Takes back what was placed.
+pub(super) fn unplace(dir: &Path, base: &str, letters: &str) {
+    let names =
+        [format!("new/{base}"), format!("cur/{base}:2,{letters}"), format!("cur/{base}:2,")];
+    for name in names {
+        // It has one of these names, or somebody else has given it another.
+        let _ = fs::remove_file(dir.join(name));
+    }
+}
+
 /// What a directory says is on disk, too.
 pub(super) fn sync_dir(dir: &Path) -> io::Result<()> {
     File::open(dir)?.sync_all()

@@ -112,18 +112,22 @@ impl Index {
             let _ = writeln!(text, "{uid} {size} {received} {name}");
         }
         text.push_str("end\n");
+        let draft = dir.join(format!("{FILE}.new"));
         let write = || -> io::Result<()> {
-            let draft = dir.join(format!("{FILE}.new"));
             let mut file = File::create(&draft)?;
             step();
             file.write_all(text.as_bytes())?;
             step();
             file.sync_all()?;
-            fs::rename(draft, dir.join(FILE))?;
+            fs::rename(&draft, dir.join(FILE))?;
             step();
             sync_dir(dir)
         };
-        write().map_err(|e| refusal(&e))
+        write().map_err(|e| {
+            // On a full disk even half of it takes room.
+            let _ = fs::remove_file(&draft);
+            refusal(&e)
+        })
     }
 }
 

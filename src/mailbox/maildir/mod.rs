@@ -116,14 +116,24 @@ impl Maildir {
         Ok(names)
     }
 
-    /// One folder to a line, as Dovecot has it: named as its directory is, without the dot.
-    fn subscriptions(&self) -> BTreeSet<String> {
-        let text = fs::read_to_string(self.base.join("subscriptions")).unwrap_or_default();
+    /// One folder to a line, as Dovecot has it: named as its directory is, without the dot; or
+    /// behind a line `V`, tab, `2`, with tabs between the levels.
+    fn subscriptions(&self) -> Result<BTreeSet<String>> {
+        let text = match fs::read_to_string(self.base.join("subscriptions")) {
+            Ok(text) => text,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => String::new(),
+            Err(e) => return Err(refusal(&e)),
+        };
+        let (tabs, text) = match text.strip_prefix("V\t2\n") {
+            Some(rest) => (true, rest),
+            None => (false, text.as_str()),
+        };
         let name = |line: &str| match line {
             INBOX => Some(INBOX.to_owned()),
+            line if tabs => name_of(&format!(".{}", line.replace('.', "&AC4-").replace('\t', "."))),
             line => name_of(&format!(".{line}")),
         };
-        text.lines().filter_map(name).collect()
+        Ok(text.lines().filter_map(name).collect())
     }
 
     /// Nobody else changes which folders there are.
@@ -175,7 +185,7 @@ impl Maildir {
 impl Store for Maildir {
     fn folders(&mut self) -> Result<Vec<Listed>> {
         let all = self.names()?;
-        Ok(names::listed(all.iter().map(String::as_str), &self.subscriptions()))
+        Ok(names::listed(all.iter().map(String::as_str), &self.subscriptions()?))
     }
 
     fn create(&mut self, name: &str) -> Result<()> {
@@ -232,7 +242,7 @@ impl Store for Maildir {
         let name = canonical(name)?;
         self.directory(&name)?;
         let _lock = self.lock()?;
-        let mut all = self.subscriptions();
+        let mut all = self.subscriptions()?;
         match wanted {
             true => all.insert(name),
             false => all.remove(&name),
@@ -252,7 +262,10 @@ impl Store for Maildir {
             step();
             files::sync_dir(&self.base)
         };
-        write().map_err(|e: io::Error| refusal(&e))
+        write().map_err(|e: io::Error| {
+            let _ = fs::remove_file(&draft);
+            refusal(&e)
+        })
     }
 
     fn status(&mut self, name: &str) -> Result<Status> {
@@ -279,7 +292,14 @@ impl Store for Maildir {
         let mut open = Open::new(&self.base, dir.clone(), true)?;
         let letters = open.letters(flags)?;
         let base = draft.place(&letters)?;
-        Ok((open.uid_validity(), open.uid_of(&base)?))
+        match open.uid_of(&base) {
+            Ok(uid) => Ok((open.uid_validity(), uid)),
+            Err(refusal) => {
+                // Whoever hears no would store it again.
+                files::unplace(&dir, &base, &letters);
+                Err(refusal)
+            }
+        }
     }
 }
 

@@ -396,7 +396,8 @@ fn subscriptions_keep_dots_and_are_not_lost_when_several_write() {
             scope.spawn(move || Maildir::at(base).unwrap().subscribe(name, true).unwrap());
         }
     });
-    let subscribed: Vec<_> = Maildir::at(dir.path()).unwrap().subscriptions().into_iter().collect();
+    let subscribed: Vec<_> =
+        Maildir::at(dir.path()).unwrap().subscriptions().unwrap().into_iter().collect();
     let mut names = names;
     names.sort();
     assert_eq!(subscribed, names);
@@ -483,5 +484,32 @@ fn wherever_a_process_ends_what_it_did_last_has_happened_or_not() {
         let names = names.iter().map(|entry| entry.file_name().to_string_lossy().into_owned());
         let left: Vec<_> = names.filter(|name| name.starts_with("ncat-gone")).collect();
         assert!(left.is_empty(), "step {last}: {left:?}");
+    }
+}
+
+#[test]
+fn subscriptions_are_read_in_both_forms_that_dovecot_has() {
+    // Those of the second form were lost, and then overwritten.
+    for text in ["Work.Old\nINBOX\n", "V\t2\n\nWork\tOld\nINBOX\n"] {
+        let dir = tempfile::tempdir().unwrap();
+        let mut store = Maildir::at(dir.path()).unwrap();
+        std::fs::write(dir.path().join("subscriptions"), text).unwrap();
+        store.create("Work/Old").unwrap();
+        store.subscribe("New", true).unwrap();
+        let kept = std::fs::read_to_string(dir.path().join("subscriptions")).unwrap();
+        assert_eq!(kept, "INBOX\nNew\nWork.Old\n", "{text:?}");
+        let listed = store.folders().unwrap();
+        let old = listed.iter().find(|folder| folder.name == "Work/Old").unwrap();
+        assert!(old.subscribed);
+    }
+}
+
+#[test]
+fn who_has_a_mailbox_for_himself_may_log_in_by_his_whole_address() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut place = Place::new(dir.path(), Per::User);
+    place.deliver("Ann+tag@x.test", b"hi\r\n").unwrap();
+    for user in ["ann", "ann@x.test"] {
+        assert_eq!(place.enter(user, false).unwrap().status(INBOX).unwrap().messages, 1, "{user}");
     }
 }
