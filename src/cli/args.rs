@@ -146,6 +146,9 @@ pub(super) struct Args {
     /// Both, in the order in which they were written.
     #[arg(skip)]
     pub(super) steps: Vec<super::resolve::script::Given>,
+    /// With -l: connect each caller to this target: host:port, tls://host:port or unix:/path
+    #[arg(long, value_name = "TARGET", allow_hyphen_values = true, help_heading = SERVE)]
+    pub(super) forward: Option<String>,
     /// Pass what each caller says to all the others; listens by itself
     #[arg(long, help_heading = SERVE)]
     pub(super) broker: bool,

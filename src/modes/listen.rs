@@ -1,12 +1,15 @@
 //! Waiting for callers: one, or with `-k` many at once.
 
+use super::call::Target;
 use super::door::{
     AccessLists, Armour, Door, Hall, PAUSE, SIGNALS, complain, deny, dress, not_allowed,
 };
+use super::forward::{self, Line};
 use super::mock::{self, Mock};
 use super::open;
 use super::proxy::{self, Proxying, Shop};
 use super::script::{self, Upgrade};
+use super::secure::TlsClient;
 use super::serve::{self, Guests, Serving, Visitor};
 use super::talk::{self, Peer, Role, SafeOutput, Session};
 use crate::engine::handshake::Handshake;
@@ -77,6 +80,15 @@ pub struct TlsServer {
     pub certificate_out: Option<PathBuf>,
 }
 
+/// Where callers are connected to.
+#[derive(Debug, Clone)]
+pub struct Forward {
+    /// Whom.
+    pub target: Target,
+    /// With TLS on that side.
+    pub tls: Option<TlsClient>,
+}
+
 /// What listen mode is told.
 #[derive(Debug)]
 pub struct Config {
@@ -96,6 +108,8 @@ pub struct Config {
     pub numeric: bool,
     /// Callers are connected to whom they ask for, instead of to us.
     pub proxying: Option<Proxying>,
+    /// Callers are connected to this target.
+    pub forward: Option<Forward>,
     /// Callers talk to a mock mail server.
     pub mock: Option<mock::Config>,
     /// So many callers are enough (`--accept`).
@@ -159,6 +173,9 @@ pub fn run(config: Config, report: &Report) -> Result<Exit, Error> {
     drop(reserve);
     let (tls, later) = if config.tls_later { (None, tls) } else { (tls, None) };
     let server = Server { config: &config, tls, later, access, reactor, signals, report };
+    if let Some(forward) = &config.forward {
+        return server.forward(forward, listeners, tap);
+    }
     if let Some(mock) = &config.mock {
         return server.mail(mock, listeners, tap);
     }
@@ -465,6 +482,26 @@ impl<'a> Server<'a> {
         let serving = Serving::of(program, &self.config.session, self.handshake());
         let welcome = serve::commands(&serving, tap, self.report);
         let guests = Guests::new(welcome, self.report, FIRST);
+        self.serve_each(guests, listeners, || None)
+    }
+
+    /// Callers who are connected to somebody else: one, or many at once.
+    fn forward(self, forward: &Forward, listeners: Vec<Listener>, tap: Tap) -> Result<Exit, Error> {
+        let cannot = |e: io::Error| Error::machine(format!("cannot start: {}", words(&e)));
+        let registry = self.reactor.registry().try_clone().map_err(cannot)?;
+        let line = Line {
+            target: forward.target.clone(),
+            tls: forward.tls.as_ref().map(TlsClient::prepare).transpose()?,
+            family: self.config.family,
+            handshake: self.handshake(),
+            idle: self.config.session.manners.idle,
+        };
+        let report = self.report;
+        let welcome = forward::callers(&line, &registry, tap, report);
+        let mut guests = Guests::new(welcome, report, FIRST);
+        if !self.config.keep_open {
+            guests = guests.remembering();
+        }
         self.serve_each(guests, listeners, || None)
     }
 

@@ -6,6 +6,7 @@ pub mod call;
 pub mod connect;
 pub mod dns;
 pub mod door;
+mod forward;
 mod json;
 pub mod listen;
 pub mod lua;

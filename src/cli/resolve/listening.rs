@@ -6,18 +6,58 @@ use super::place::{DEFAULT_PORT, Place, is_number, place, port, quoted, usage, v
 use super::proxy::{listed, proxying};
 use super::script::script;
 use super::session::{family, optional_time, program, protocol, session};
-use super::tls::{implies_tls, parameters};
+use super::tls::{implies_tls, parameters, trust};
 use crate::cli::Environment;
 use crate::cli::args::Args;
 use crate::engine::room::Purpose;
 use crate::error::Error;
+use crate::modes::call::Target;
 use crate::modes::door::AccessLists;
 use crate::modes::listen;
 use crate::modes::mail::Protocol;
-use crate::net::target::Scheme;
+use crate::modes::secure::TlsClient;
+use crate::net::target::{Scheme, Written};
 use crate::proto::script::Script;
 use crate::proto::serving::Protection;
 use crate::report::Report;
+
+/// Where callers are connected to: a target as connect mode understands it.
+fn forward(args: &Args, environment: &Environment) -> Result<Option<listen::Forward>, Error> {
+    let Some(typed) = &args.forward else { return Ok(None) };
+    let written = Written::parse(typed).map_err(|why| usage(format!("--forward: {why}")))?;
+    let (scheme, host, typed_port) = match written {
+        Written::Unix(path) => {
+            return Ok(Some(listen::Forward { target: Target::Unix(path), tls: None }));
+        }
+        Written::Host { scheme, host, port, .. } => (scheme, host, port),
+    };
+    let tls = match scheme {
+        None | Some(Scheme::Tcp) => false,
+        Some(Scheme::Tls) => true,
+        Some(_) => {
+            return Err(usage(format!(
+                "--forward takes host:port, tls://host:port or unix:/path, not {}: a mail server \
+                 of ours hands nothing on",
+                quoted(typed)
+            )));
+        }
+    };
+    let (Some(host), Some(typed_port)) = (host, typed_port) else {
+        return Err(usage(format!("--forward needs a host and a port, not {}", quoted(typed))));
+    };
+    let number = port(&typed_port).map_err(|error| error.about("--forward"))?;
+    let target = Target::Tcp { host: host.as_str().to_owned(), port: number };
+    let tls = match tls {
+        false => None,
+        true => Some(TlsClient {
+            trust: trust(args, false)?,
+            parameters: parameters(args, environment)?,
+            name: args.ssl_servername.clone().unwrap_or_else(|| host.without_zone().to_owned()),
+            datagrams: false,
+        }),
+    };
+    Ok(Some(listen::Forward { target, tls }))
+}
 
 /// Callers at once when `-m` says nothing.
 const DEFAULT_MOST: usize = 100;
@@ -81,10 +121,27 @@ pub(super) fn config(
             None
         }
     };
+    for (given, other) in [
+        (args.udp, "-u"),
+        (mock.is_some(), "a mock mail server"),
+        (!args.proxy_type.is_empty(), "--proxy-type"),
+        (args.broker || args.chat, "--broker"),
+        (args.telnet || args.crlf, "-t or -C"),
+        (!args.exec.is_empty() || !args.sh_exec.is_empty(), "a command"),
+        (args.script.is_some() || !args.steps.is_empty(), "a script"),
+    ] {
+        if given && args.forward.is_some() {
+            return Err(usage(format!("--forward and {other} do not go together")));
+        }
+    }
     let (accept, accept_timeout) = mock::accepting(args)?;
     // A mock server has a certificate at hand for those who say STARTTLS.
     let tls = match &mock {
         Some(mock) => mock.protection != Protection::Never,
+        // What is about verifying is about the target then.
+        None if args.forward.is_some() => {
+            args.ssl || args.ssl_cert.is_some() || args.ssl_cert_out.is_some()
+        }
         None => implies_tls(args) || place.scheme == Some(Scheme::Tls),
     };
     if place.path.is_some() && tls && mock.is_none() {
@@ -97,7 +154,7 @@ pub(super) fn config(
         (!args.ssl_pin.is_empty(), "--ssl-pin"),
         (args.ssl_insecure, "--ssl-insecure"),
     ] {
-        if given {
+        if given && args.forward.is_none() {
             report.warning(format_args!(
                 "{option} has no effect with -l: --ssl-client-ca FILE verifies callers"
             ));
@@ -192,6 +249,7 @@ pub(super) fn config(
         family: family(args),
         numeric: args.nodns,
         proxying: proxying(args, environment)?,
+        forward: forward(args, environment)?,
         mock,
         accept,
         accept_timeout,
