@@ -1,4 +1,4 @@
-//! IMAP (RFC 9051, RFC 3501), as far as a helped session needs it.
+//! IMAP (RFC 9051, RFC 3501): a helped session, reading mailboxes, and a server.
 
 pub mod fetch;
 mod flagging;

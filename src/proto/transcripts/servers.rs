@@ -4,14 +4,13 @@
 //! `O:` options, `F:` a fault, `M:` a message in the mailbox; `C:` the caller's line, given only
 //! when we have said exactly what stands above it, `P:` one that goes together with the next, `Q:`
 //! raw bytes of the caller's; `S:` a line of ours, `R:` raw bytes of ours; `T:` TLS begins, `X:` the
-//! caller ends its side, `W:` nothing comes for too long; `E:` how it ends, what is told (`told`,
-//! `untold`), and the UIDs that are left (`kept`).
+//! caller ends its side, `W:` nothing comes for too long, `D:` somebody else delivers a message;
+//! `E:` how it ends, what is told (`told`, `untold`), and the UIDs that are left (`kept`).
 
 use crate::proto::fault::Faults;
-use crate::proto::pop3::server::practice::Practice;
 use crate::proto::sasl::{Mechanism, Secret};
 use crate::proto::serving::{Accounts, Event, Protection, Server, Serving};
-use crate::proto::{Input, Machine, Output, Ports, Step, pop3};
+use crate::proto::{Input, Machine, Output, Ports, Step, imap, pop3};
 use std::sync::Arc;
 
 /// A server, and what has been said.
@@ -169,6 +168,7 @@ fn serving(transcript: &Transcript<'_>) -> Serving {
             ("never", _) => serving.protection = Protection::Never,
             ("afar", _) => serving.loopback = false,
             ("host", name) => serving.host = name.into(),
+            ("most", octets) => serving.most_octets = octets.parse().unwrap(),
             other => panic!("{other:?}"),
         }
     }
@@ -176,14 +176,44 @@ fn serving(transcript: &Transcript<'_>) -> Serving {
     serving
 }
 
+/// The mailbox behind a server.
+enum Practice {
+    Pop3(pop3::server::practice::Practice),
+    Imap(imap::server::practice::Practice),
+}
+
+impl Practice {
+    fn uids(&self) -> Vec<u32> {
+        match self {
+            Self::Pop3(practice) => practice.uids(),
+            Self::Imap(practice) => practice.uids(),
+        }
+    }
+
+    fn deliver(&self, message: &[u8]) {
+        match self {
+            Self::Pop3(_) => panic!("a maildrop does not change while somebody has it"),
+            Self::Imap(practice) => practice.deliver(message),
+        }
+    }
+}
+
 fn server(name: &str, transcript: &Transcript<'_>) -> (Box<dyn Server>, Practice) {
-    let practice = Practice::of(&transcript.all("M:").map(raw).collect::<Vec<_>>());
-    let stores = Box::new(practice.clone());
-    let machine = match name.split_once('-').unwrap().0 {
-        "pop3" => Box::new(pop3::server::new(serving(transcript), stores)),
+    let messages = transcript.all("M:").map(raw).collect::<Vec<_>>();
+    let serving = serving(transcript);
+    match name.split_once('-').unwrap().0 {
+        "pop3" => {
+            let practice = pop3::server::practice::Practice::of(&messages);
+            let machine = Box::new(pop3::server::new(serving, Box::new(practice.clone())));
+            (machine, Practice::Pop3(practice))
+        }
+        "imap" => {
+            let practice = imap::server::practice::Practice::of(&messages);
+            let machine = Box::new(imap::server::new(serving, Box::new(practice.clone())));
+            (machine, Practice::Imap(practice))
+        }
         other => panic!("{other}"),
-    };
-    (machine, practice)
+    }
 }
 
 fn play(name: &str, text: &str, chunk: usize) {
@@ -198,7 +228,7 @@ fn play(name: &str, text: &str, chunk: usize) {
             "S:" => expected.extend_from_slice(format!("{rest}\r\n").as_bytes()),
             "R:" => expected.extend(raw(rest)),
             "P:" => player.peer.extend_from_slice(format!("{rest}\r\n").as_bytes()),
-            "C:" | "Q:" | "T:" | "X:" | "W:" | "E:" => {
+            "C:" | "Q:" | "T:" | "X:" | "W:" | "D:" | "E:" => {
                 assert_eq!(
                     player.said.escape_ascii().to_string(),
                     expected.escape_ascii().to_string(),
@@ -210,6 +240,13 @@ fn play(name: &str, text: &str, chunk: usize) {
                     "T:" => assert!(std::mem::take(&mut player.tls), "no TLS at {at}"),
                     "X:" => player.eof = true,
                     "W:" => player.machine.time_out(),
+                    "D:" => {
+                        practice.deliver(&raw(rest));
+                        // Who does not wait for news hears of it when it asks.
+                        if player.machine.waits_for_news() {
+                            player.machine.nudge();
+                        }
+                    }
                     _ => {}
                 }
                 if *key != "E:" {
@@ -270,7 +307,8 @@ macro_rules! transcripts {
                     for chunk in [1, 3] {
                         assert_eq!(cut($file, text, at, chunk), at_once, "{}", $file);
                     }
-                    if quit.is_none_or(|quit| at < quit + 6) {
+                    let is_maildrop = matches!(practice, Practice::Pop3(_));
+                    if is_maildrop && quit.is_none_or(|quit| at < quit + 6) {
                         assert_eq!(at_once.2, practice.uids(), "without QUIT nothing is deleted");
                     }
                 }
@@ -307,4 +345,23 @@ transcripts! {
     a_handshake_fails_on_demand => "pop3-server-fault-tls",
     octets_are_smuggled_on_demand => "pop3-server-fault-inject",
     a_greeting_fails_on_demand => "pop3-server-fault-greeting",
+    messages_are_fetched_marked_and_expunged => "imap-server-lesson",
+    folders_are_made_listed_and_deleted => "imap-server-mailboxes",
+    literals_are_refused_before_they_come => "imap-server-literals",
+    messages_are_found => "imap-server-search",
+    messages_are_copied_and_moved => "imap-server-moves",
+    news_come_at_once_while_it_idles => "imap-server-idle",
+    what_imap_does_not_know_is_refused => "imap-server-refused",
+    imap_logins_by_authenticate => "imap-server-auth",
+    who_guesses_too_often_at_imap_is_left => "imap-server-guesses",
+    imap_takes_no_password_where_it_can_be_read => "imap-server-afar",
+    imap_may_want_tls_first => "imap-server-required",
+    imap_commands_may_come_in_one_go => "imap-server-pipelined",
+    half_an_imap_command_is_none => "imap-server-cut",
+    imap_answers_on_demand => "imap-server-fault-replies",
+    imap_faults_of_the_connection => "imap-server-fault-acts",
+    an_imap_message_is_cut_on_demand => "imap-server-fault-byte",
+    an_imap_handshake_fails_on_demand => "imap-server-fault-tls",
+    octets_are_smuggled_to_an_imap_client_on_demand => "imap-server-fault-inject",
+    an_imap_greeting_fails_on_demand => "imap-server-fault-greeting",
 }

@@ -1,332 +1,323 @@
-//! LIST and LSUB: which folders there are, by pattern (RFC 9051 §6.3.9, RFC 5258, RFC 6154).
+//! LIST with all its options, and LSUB (RFC 9051 §6.3.9, RFC 5258, 5819, 6154; RFC 3501 §6.3.9).
 
-use super::super::super::store::{INBOX, Listed};
-use super::super::utf7;
-use super::structure::string;
+use super::names::{Names, is_inbox};
+use super::out::Out;
 use super::words::{Parsed, Words};
+use crate::proto::store::{INBOX, Listed, Result, Status, Store};
+use std::collections::BTreeMap;
 
-/// No name of a folder is longer, so no pattern need be.
-const MOST_PATTERN: usize = 1000;
-/// Patterns in one command.
-const MOST_PATTERNS: usize = 50;
+/// Octets of all patterns of one LIST, so that matching has a bound.
+const LONGEST_PATTERNS: usize = 4096;
 
-/// What LIST asks for.
+/// A LIST, as it was asked for.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Wanted {
-    /// Reference and pattern together.
-    patterns: Vec<Vec<u8>>,
-    /// Only the name of the root is asked for.
-    root: bool,
+pub(super) struct Listing {
+    patterns: Vec<String>,
+    /// The hierarchy is asked for: `LIST "" ""`.
+    asks_delimiter: bool,
     only_subscribed: bool,
     only_special: bool,
-    tell_subscribed: bool,
-    /// The items of STATUS that are wanted of each.
-    pub(super) status: Option<Vec<String>>,
+    recursive: bool,
+    tells_subscribed: bool,
+    status: Option<Vec<StatusItem>>,
+    is_lsub: bool,
 }
 
-/// Reads the arguments of LIST, or of LSUB (which has no options).
-///
-/// # Errors
-/// They are none.
-pub(super) fn parse(words: &mut Words<'_>, lsub: bool) -> Parsed<Wanted> {
-    let mut wanted = Wanted { only_subscribed: lsub, ..Wanted::default() };
-    if !lsub && words.takes(b'(') {
-        while !words.takes(b')') {
-            match words.keyword()?.as_str() {
-                "SUBSCRIBED" => (wanted.only_subscribed, wanted.tell_subscribed) = (true, true),
-                "SPECIAL-USE" => wanted.only_special = true,
-                "REMOTE" | "RECURSIVEMATCH" => {}
-                _ => return Err("there is no such option of LIST"),
-            }
-            if !words.next_is(b')') {
-                words.space()?;
-            }
-        }
-        words.space()?;
-    }
-    let reference = words.astring()?;
-    words.space()?;
-    let pattern = |words: &mut Words<'_>| {
-        let pattern = words.pattern()?;
-        if reference.len() + pattern.len() > MOST_PATTERN {
-            return Err("the pattern is too long");
-        }
-        Ok([&*reference, &*pattern].concat())
-    };
-    if !lsub && words.takes(b'(') {
-        loop {
-            wanted.patterns.push(pattern(words)?);
-            if words.takes(b')') {
-                break;
-            }
-            words.space()?;
-            if wanted.patterns.len() >= MOST_PATTERNS {
-                return Err("there are too many patterns");
-            }
-        }
-    } else {
-        wanted.patterns.push(pattern(words)?);
-        wanted.root = wanted.patterns[0].len() == reference.len();
-    }
-    if !lsub && !words.is_over() {
-        words.space()?;
-        if words.keyword()? != "RETURN" {
-            return Err("LIST takes RETURN here");
-        }
-        words.space()?;
-        words.needs(b'(', "a list of options is missing")?;
-        while !words.takes(b')') {
-            match words.keyword()?.as_str() {
-                "SUBSCRIBED" => wanted.tell_subscribed = true,
-                "CHILDREN" | "SPECIAL-USE" => {}
-                "STATUS" => {
-                    words.space()?;
-                    wanted.status = Some(parse_status(words)?);
-                }
-                _ => return Err("there is no such option of LIST"),
-            }
-            if !words.next_is(b')') {
-                words.space()?;
-            }
-        }
-    }
-    Ok(wanted)
+/// What STATUS tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum StatusItem {
+    Messages,
+    Recent,
+    UidNext,
+    UidValidity,
+    Unseen,
+    Deleted,
+    Size,
+    AppendLimit,
 }
 
-/// Reads the items of STATUS.
-///
-/// # Errors
-/// They are none.
-pub(super) fn parse_status(words: &mut Words<'_>) -> Parsed<Vec<String>> {
-    words.needs(b'(', "a list of items is missing")?;
-    let mut items = Vec::new();
-    while !words.takes(b')') {
-        let item = words.keyword()?;
-        match item.as_str() {
-            "MESSAGES" | "RECENT" | "UNSEEN" | "DELETED" | "UIDNEXT" | "UIDVALIDITY" | "SIZE" => {}
-            _ => return Err("STATUS knows nothing of this name"),
-        }
-        if !items.contains(&item) {
-            items.push(item);
-        }
-        if !words.next_is(b')') {
-            words.space()?;
-        }
-    }
-    Ok(items)
-}
-
-/// Writes the answer; the names of the folders that were told, for STATUS.
-pub(super) fn write(
-    wanted: &Wanted,
-    folders: &[Listed],
-    lsub: bool,
-    utf8: bool,
-    out: &mut Vec<u8>,
-) -> Vec<String> {
-    let command = if lsub { "LSUB" } else { "LIST" };
-    if wanted.root {
-        out.extend_from_slice(format!("* {command} (\\Noselect) \"/\" \"\"\r\n").as_bytes());
-        return vec![];
-    }
-    let fits = |name: &str| {
-        let encoded = utf7::encode(name);
-        let is_inbox = name == INBOX;
-        wanted.patterns.iter().any(|pattern| {
-            matches(pattern, name.as_bytes(), is_inbox)
-                || matches(pattern, encoded.as_bytes(), is_inbox)
+impl StatusItem {
+    pub(super) fn parse(words: &mut Words<'_>) -> Parsed<Self> {
+        Ok(match words.keyword()?.as_str() {
+            "MESSAGES" => Self::Messages,
+            "RECENT" => Self::Recent,
+            "UIDNEXT" => Self::UidNext,
+            "UIDVALIDITY" => Self::UidValidity,
+            "UNSEEN" => Self::Unseen,
+            "DELETED" => Self::Deleted,
+            "SIZE" => Self::Size,
+            "APPENDLIMIT" => Self::AppendLimit,
+            _ => return Err("there is no such item of STATUS"),
         })
+    }
+}
+
+/// `* STATUS` of a mailbox.
+pub(super) fn tell_status(
+    name: &str,
+    status: &Status,
+    items: &[StatusItem],
+    most_octets: u64,
+    names: Names,
+    out: &mut Out,
+) {
+    out.text("* STATUS ");
+    names.write(name, out);
+    let item = |item: &StatusItem| match item {
+        StatusItem::Messages => format!("MESSAGES {}", status.messages),
+        StatusItem::Recent => format!("RECENT {}", status.recent),
+        StatusItem::UidNext => format!("UIDNEXT {}", status.uid_next),
+        StatusItem::UidValidity => format!("UIDVALIDITY {}", status.uid_validity),
+        StatusItem::Unseen => format!("UNSEEN {}", status.unseen),
+        StatusItem::Deleted => format!("DELETED {}", status.deleted),
+        StatusItem::Size => format!("SIZE {}", status.size),
+        StatusItem::AppendLimit => format!("APPENDLIMIT {most_octets}"),
     };
-    let mut told = Vec::new();
-    for folder in folders {
-        let name = folder.name.as_str();
-        let is_above = |other: &Listed| {
-            other.name.strip_prefix(name).is_some_and(|rest| rest.starts_with('/'))
-        };
-        // A folder that is not subscribed stands for those below it that are, where they
-        // themselves do not fit (RFC 3501 §6.3.9).
-        let stands = lsub
-            && !folder.subscribed
-            && folders
-                .iter()
-                .any(|below| is_above(below) && below.subscribed && !fits(&below.name));
-        let special = special_use(name).filter(|_| folder.selectable);
-        if !fits(name)
-            || wanted.only_subscribed && !folder.subscribed && !stands
-            || wanted.only_special && special.is_none()
-        {
-            continue;
-        }
-        let mut attributes = Vec::new();
-        if !folder.selectable || stands {
-            attributes.push("\\Noselect");
-        }
-        if !lsub {
-            let has_children = folders.iter().any(is_above);
-            attributes.push(if has_children { "\\HasChildren" } else { "\\HasNoChildren" });
-        }
-        if wanted.tell_subscribed && folder.subscribed {
-            attributes.push("\\Subscribed");
-        }
-        attributes.extend(special);
-        out.extend_from_slice(format!("* {command} ({}) \"/\" ", attributes.join(" ")).as_bytes());
-        write_name(name, utf8, out);
-        out.extend_from_slice(b"\r\n");
-        if folder.selectable {
-            told.push(name.to_owned());
-        }
-    }
-    told
+    let items: Vec<String> = items.iter().map(item).collect();
+    out.text(&format!(" ({})\r\n", items.join(" ")));
 }
 
-/// What a folder is for, by its name (RFC 6154).
-fn special_use(name: &str) -> Option<&'static str> {
-    Some(match name.to_ascii_lowercase().as_str() {
-        "drafts" => "\\Drafts",
-        "sent" | "sent messages" | "sent items" => "\\Sent",
-        "junk" | "spam" => "\\Junk",
-        "trash" | "deleted messages" | "deleted items" => "\\Trash",
-        "archive" | "archives" => "\\Archive",
-        _ => return None,
-    })
-}
-
-/// A folder's name, in UTF-8 for those who asked for it.
-pub(super) fn write_name(name: &str, utf8: bool, out: &mut Vec<u8>) {
-    if !utf8 {
-        return string(utf7::encode(name).as_bytes(), out);
-    }
-    out.push(b'"');
-    for octet in name.bytes() {
-        if b"\"\\".contains(&octet) {
-            out.push(b'\\');
-        }
-        out.push(octet);
-    }
-    out.push(b'"');
-}
-
-/// A name as a client writes it.
-///
-/// # Errors
-/// It is none.
-pub(super) fn read_name(octets: Vec<u8>, utf8: bool) -> Parsed<String> {
-    let text = String::from_utf8(octets).map_err(|_| "the name is no text")?;
-    let mut name = if utf8 { text } else { utf7::decode(&text) };
-    if name.chars().any(char::is_control) {
-        return Err("the name has control characters");
-    }
-    if name.is_empty() || name.len() > MOST_PATTERN {
-        return Err("the name is empty, or too long");
-    }
-    let is_inbox = |top: &str| top.eq_ignore_ascii_case(INBOX);
-    let top = name.split('/').next().unwrap_or_default().len();
-    if is_inbox(&name[..top]) {
-        name.replace_range(..top, INBOX);
-    }
-    Ok(name)
-}
-
-/// Does a name fit a pattern with `*` (anything) and `%` (anything but `/`)? All the ways in which
-/// it may are tried at once, so that stars do not multiply.
-fn matches(pattern: &[u8], name: &[u8], any_case: bool) -> bool {
-    // Which beginnings of the pattern fit what has been seen of the name.
-    let mut fit = vec![false; pattern.len() + 1];
-    fit[0] = true;
-    let skip_wild = |fit: &mut Vec<bool>| {
-        for (n, octet) in pattern.iter().enumerate() {
-            if fit[n] && b"*%".contains(octet) {
-                fit[n + 1] = true;
-            }
-        }
-    };
-    skip_wild(&mut fit);
-    for octet in name {
-        let mut next = vec![false; pattern.len() + 1];
-        for (n, wanted) in pattern.iter().enumerate().filter(|(n, _)| fit[*n]) {
-            match wanted {
-                b'*' => next[n] = true,
-                b'%' => next[n] = next[n] || *octet != b'/',
-                _ if wanted == octet || any_case && wanted.eq_ignore_ascii_case(octet) => {
-                    next[n + 1] = true;
+impl Listing {
+    /// Reads what follows LIST or LSUB.
+    pub(super) fn parse(words: &mut Words<'_>, names: Names, is_lsub: bool) -> Parsed<Self> {
+        let mut listing = Self { is_lsub, only_subscribed: is_lsub, ..Self::default() };
+        words.space()?;
+        if words.peek() == Some(b'(') && !is_lsub {
+            let options = words.list(Words::keyword)?;
+            for option in &options {
+                match option.as_str() {
+                    "SUBSCRIBED" => {
+                        (listing.only_subscribed, listing.tells_subscribed) = (true, true);
+                    }
+                    // There are none.
+                    "REMOTE" => {}
+                    "RECURSIVEMATCH" => listing.recursive = true,
+                    "SPECIAL-USE" => listing.only_special = true,
+                    _ => return Err("there is no such option of LIST"),
                 }
-                _ => {}
+            }
+            if listing.recursive && !listing.only_subscribed && !listing.only_special {
+                return Err("RECURSIVEMATCH takes another option");
+            }
+            words.space()?;
+        }
+        let reference = names.read(&words.astring()?);
+        words.space()?;
+        let mut patterns = match words.peek() {
+            Some(b'(') if !is_lsub => words.list(Words::pattern)?,
+            Some(_) | None => vec![words.pattern()?],
+        };
+        listing.asks_delimiter = patterns.len() == 1 && patterns[0].is_empty() && !is_lsub;
+        patterns.retain(|pattern| !pattern.is_empty());
+        let pattern =
+            |pattern: &std::borrow::Cow<'_, [u8]>| format!("{reference}{}", names.read(pattern));
+        listing.patterns = patterns.iter().map(pattern).collect();
+        if listing.patterns.iter().map(String::len).sum::<usize>() > LONGEST_PATTERNS {
+            return Err("the patterns are too long");
+        }
+        if !is_lsub && words.peek() == Some(b' ') {
+            words.space()?;
+            if !words.eat_word("RETURN") {
+                return Err("RETURN is missing");
+            }
+            words.space()?;
+            words.list(|words| {
+                match words.keyword()?.as_str() {
+                    "SUBSCRIBED" => listing.tells_subscribed = true,
+                    // They are told anyway.
+                    "CHILDREN" | "SPECIAL-USE" => {}
+                    "STATUS" => {
+                        words.space()?;
+                        listing.status = Some(words.list(StatusItem::parse)?);
+                    }
+                    _ => return Err("there is no such option of RETURN"),
+                }
+                Ok(())
+            })?;
+        }
+        words.end()?;
+        Ok(listing)
+    }
+
+    /// Tells what was asked for.
+    pub(super) fn tell(
+        &self,
+        store: &mut dyn Store,
+        most_octets: u64,
+        names: Names,
+        out: &mut Out,
+    ) -> Result<()> {
+        if self.asks_delimiter {
+            out.text("* LIST (\\Noselect) \"/\" \"\"\r\n");
+            return Ok(());
+        }
+        let tree = Tree::of(store.folders()?);
+        for (name, node) in &tree.0 {
+            if !self.patterns.iter().any(|pattern| matches_name(pattern, name)) {
+                continue;
+            }
+            let is_subscribed = node.listed.as_ref().is_some_and(|listed| listed.subscribed);
+            let special = special_use(name);
+            let chosen = (!self.only_subscribed || is_subscribed)
+                && (!self.only_special || special.is_some());
+            // LSUB's `%` stops above what is subscribed (RFC 3501 §6.3.9).
+            let below = node.subscribed_below
+                && self.only_subscribed
+                && (self.recursive
+                    || self.is_lsub && self.patterns.iter().any(|p| p.ends_with('%')));
+            if !chosen && !below {
+                continue;
+            }
+            self.line(name, node, chosen, below, names, out);
+            if let Some(items) = &self.status
+                && node.listed.as_ref().is_some_and(|listed| listed.selectable)
+                // It may be gone by now, and is not told then (RFC 5819 §2).
+                && let Ok(status) = store.status(name)
+            {
+                tell_status(name, &status, items, most_octets, names, out);
             }
         }
-        fit = next;
-        skip_wild(&mut fit);
+        Ok(())
     }
-    fit[pattern.len()]
+
+    fn line(
+        &self,
+        name: &str,
+        node: &Node,
+        chosen: bool,
+        below: bool,
+        names: Names,
+        out: &mut Out,
+    ) {
+        let mut attributes = Vec::new();
+        let selectable = node.listed.as_ref().is_some_and(|listed| listed.selectable);
+        if self.is_lsub {
+            if !chosen || !selectable {
+                attributes.push("\\Noselect");
+            }
+        } else {
+            if self.tells_subscribed && node.listed.as_ref().is_some_and(|l| l.subscribed) {
+                attributes.push("\\Subscribed");
+            }
+            if !selectable {
+                attributes.extend(["\\NonExistent", "\\Noselect"]);
+            }
+            attributes.push(if node.has_children { "\\HasChildren" } else { "\\HasNoChildren" });
+            attributes.extend(special_use(name));
+        }
+        let verb = if self.is_lsub { "LSUB" } else { "LIST" };
+        out.text(&format!("* {verb} ({}) \"/\" ", attributes.join(" ")));
+        names.write(name, out);
+        if below && self.recursive {
+            out.text(" (\"CHILDINFO\" (\"SUBSCRIBED\"))");
+        }
+        out.text("\r\n");
+    }
+}
+
+/// What a folder of this name is for (RFC 6154).
+pub(super) fn special_use(name: &str) -> Option<&'static str> {
+    let uses = [
+        ("Drafts", "\\Drafts"),
+        ("Sent", "\\Sent"),
+        ("Trash", "\\Trash"),
+        ("Junk", "\\Junk"),
+        ("Archive", "\\Archive"),
+    ];
+    uses.iter().find(|(other, _)| *other == name).map(|(_, special)| *special)
+}
+
+#[derive(Debug, Default)]
+struct Node {
+    /// `None` if it is only there for those below it.
+    listed: Option<Listed>,
+    has_children: bool,
+    subscribed_below: bool,
+}
+
+/// Folders by their names, with those above them.
+struct Tree(BTreeMap<String, Node>);
+
+impl Tree {
+    fn of(folders: Vec<Listed>) -> Self {
+        let mut tree: BTreeMap<String, Node> = BTreeMap::new();
+        for folder in folders {
+            let subscribed = folder.subscribed;
+            for (at, _) in folder.name.match_indices('/') {
+                let above = tree.entry(folder.name[..at].to_owned()).or_default();
+                // Somebody may have subscribed to what is not there.
+                above.has_children |= folder.selectable;
+                above.subscribed_below |= subscribed;
+            }
+            let name = folder.name.clone();
+            tree.entry(name).or_default().listed = Some(folder);
+        }
+        Self(tree)
+    }
+}
+
+fn matches_name(pattern: &str, name: &str) -> bool {
+    if is_inbox(name) {
+        // INBOX is the same in any case.
+        return matches(pattern.to_ascii_uppercase().as_bytes(), INBOX.as_bytes());
+    }
+    matches(pattern.as_bytes(), name.as_bytes())
+}
+
+/// `*` is anything, `%` anything within a level. The time is the product of the lengths, whatever
+/// the pattern.
+fn matches(pattern: &[u8], name: &[u8]) -> bool {
+    // Which prefixes of the name the pattern up to here can be.
+    let mut reached = vec![false; name.len() + 1];
+    reached[0] = true;
+    for &wanted in pattern {
+        match wanted {
+            b'*' | b'%' => {
+                for at in 0..name.len() {
+                    reached[at + 1] |= reached[at] && (wanted == b'*' || name[at] != b'/');
+                }
+            }
+            byte => {
+                for at in (0..name.len()).rev() {
+                    reached[at + 1] = reached[at] && name[at] == byte;
+                }
+                reached[0] = false;
+            }
+        }
+    }
+    reached[name.len()]
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::words::Command;
     use super::*;
 
-    fn listed(arguments: &str, lsub: bool) -> Parsed<String> {
-        let folder = |name: &str, selectable, subscribed| Listed {
-            name: name.into(),
-            selectable,
-            subscribed,
-        };
-        let folders = [
-            folder("INBOX", true, true),
-            folder("Sent", true, false),
-            folder("a", false, false),
-            folder("a/b", true, true),
-            folder("é\"", true, false),
-        ];
-        let command = Command::of(arguments);
-        let mut words = Words::new(&command);
-        let wanted = parse(&mut words, lsub)?;
-        words.end()?;
-        let mut out = Vec::new();
-        write(&wanted, &folders, lsub, false, &mut out);
-        Ok(String::from_utf8(out).unwrap())
-    }
-
     #[test]
-    fn folders_are_listed_by_pattern() {
-        let sent = "* LIST (\\HasNoChildren \\Sent) \"/\" \"Sent\"\r\n";
-        let b = "* LIST (\\HasNoChildren) \"/\" \"a/b\"\r\n";
-        for (arguments, told) in [
-            ("\"\" \"\"", "* LIST (\\Noselect) \"/\" \"\"\r\n"),
-            ("\"\" inbox", "* LIST (\\HasNoChildren) \"/\" \"INBOX\"\r\n"),
-            ("\"\" S%", sent),
-            ("a/ %", b),
-            ("\"\" (a/* \"Sent\")", &format!("{sent}{b}")),
-            ("(SPECIAL-USE) \"\" *", sent),
-            ("\"\" a RETURN (CHILDREN)", "* LIST (\\Noselect \\HasChildren) \"/\" \"a\"\r\n"),
-            ("(SUBSCRIBED) \"\" a/%", "* LIST (\\HasNoChildren \\Subscribed) \"/\" \"a/b\"\r\n"),
-            ("\"\" &AOk-*", "* LIST (\\HasNoChildren) \"/\" \"&AOk-\\\"\"\r\n"),
-            ("\"\" nothing", ""),
+    fn stars_cross_levels_and_percents_do_not() {
+        for (pattern, name, is_match) in [
+            ("*", "a/b", true),
+            ("%", "a/b", false),
+            ("%", "a", true),
+            ("a/%", "a/b", true),
+            ("a/%", "a/b/c", false),
+            ("%/%", "a/b", true),
+            ("a*c", "a/b/c", true),
+            ("a%c", "abc", true),
+            ("inb%", "INBOX", true),
+            ("INBOX", "INBOX", true),
+            ("A", "a", false),
+            ("", "a", false),
+            ("a", "ab", false),
+            ("*b", "ab", true),
         ] {
-            assert_eq!(listed(arguments, false).unwrap(), told, "{arguments}");
-        }
-        let all = "* LSUB () \"/\" \"INBOX\"\r\n* LSUB (\\Noselect) \"/\" \"a\"\r\n";
-        assert_eq!(listed("\"\" %", true).unwrap(), all);
-        for arguments in ["", "\"\"", "(X) \"\" *", "\"\" * RETURN (X)", "\"\" (", "\"\" * X"] {
-            assert!(listed(arguments, false).is_err(), "{arguments}");
+            assert_eq!(matches_name(pattern, name), is_match, "{pattern} {name}");
         }
     }
 
+    /// A pattern that takes a matcher with backtracking for ever.
     #[test]
-    fn stars_do_not_multiply() {
-        let pattern = "*a%".repeat(300);
-        assert!(matches(pattern.as_bytes(), "a".repeat(900).as_bytes(), false));
-        assert!(!matches(pattern.as_bytes(), "a".repeat(299).as_bytes(), false));
-        assert!(!matches(b"%", b"a/b", false) && matches(b"*", b"a/b", false));
-    }
-
-    #[test]
-    fn names_are_read() {
-        let read = |name: &str, utf8| read_name(name.as_bytes().to_vec(), utf8);
-        assert_eq!(read("inbox", false).unwrap(), "INBOX");
-        assert_eq!(read("inBox/x", false).unwrap(), "INBOX/x");
-        assert_eq!(read("&AOk-", false).unwrap(), "é");
-        assert_eq!(read("&AOk-", true).unwrap(), "&AOk-");
-        assert!(read("", false).is_err() && read("a\0", false).is_err());
-        assert!(read_name(vec![0xff], true).is_err());
+    fn many_stars_take_no_longer_than_others() {
+        let pattern = "*a%".repeat(1000) + "b";
+        assert!(!matches(pattern.as_bytes(), "a".repeat(2000).as_bytes()));
     }
 }

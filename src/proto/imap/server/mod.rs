@@ -1,156 +1,610 @@
-//! The server's side of IMAP (RFC 9051, RFC 3501), for a mock server that real clients can use.
+//! An IMAP server, for one caller (RFC 9051, 3501; 2177 2971 3516 3691 4315 4731 4959 5161 5182 5258
+//! 5819 6154 6851 6855 7888 8438).
 //!
-//! States: not authenticated, authenticated, selected, and good-bye; IDLE and a FETCH under way
-//! hold up the next command. Everything goes through `out`, of which only so much leaves as there
-//! is room for; nothing new is read or made before it is empty, so that one message is in memory
-//! at a time.
+//! ```text
+//! greeting ──► open ◄──► login (AUTHENTICATE's challenges)
+//!               │ ▲───── idle
+//!               └─► tls
+//! ```
+//!
+//! Whether somebody is logged in, and what is selected, is in the [`Session`]: before the login
+//! there is none. All that is said goes through [`Out`], as the caller takes it; of messages there
+//! is one at a time in memory.
 
-mod auth;
-mod envelope;
+mod address;
+mod faults;
 mod fetch;
-mod folders;
 mod listing;
-mod messages;
+mod login;
+mod marks;
+mod mime;
+mod names;
+mod out;
+#[cfg(test)]
+pub(in crate::proto) mod practice;
+mod reader;
 mod search;
+mod session;
 mod sets;
 mod structure;
+#[cfg(test)]
+mod tests;
 mod update;
 mod words;
 
-#[cfg(test)]
-mod tests;
-
-use super::super::fault::{Act, What, Words as Told};
-use super::super::serving::{Event, Protection, Server, Serving};
-use super::super::store::{Refusal, Store, Stores};
-use super::super::{Machine, Ports, ProtocolError, Step};
 use crate::proto::sasl::server::Acceptance;
+use crate::proto::serving::{Event, Protection, Server, Serving};
+use crate::proto::store::Stores;
+use crate::proto::{Machine, Ports, ProtocolError, Step};
+// A length of time is no clock.
 use core::time::Duration;
-use messages::Fetching;
+use faults::Spoil;
+use fetch::Fetching;
+use out::Out;
+use reader::{Heard, Reader};
+use session::{Answer, Done, Session, no, ok, refused};
 use std::collections::VecDeque;
-use update::View;
-use words::{Came, Command, Parsed, Reader, Words};
+use words::{Parsed, Words};
 
-/// Commands that are none, before we hang up (hardening: errors a session).
+/// Errors in a session.
 const MOST_ERRORS: u32 = 20;
+
+/// Logins that may fail in a session.
+const MOST_FAILURES: u32 = 5;
+
+/// Octets of a tag.
+const LONGEST_TAG: usize = 200;
+
+/// Pairs of an ID (RFC 2971 §3.3).
+const MOST_PAIRS: usize = 30;
+
+enum State {
+    /// Nobody has said anything.
+    Greeting,
+    /// Commands are read.
+    Open,
+    /// A challenge of this AUTHENTICATE is out.
+    Login(String, Acceptance),
+    /// This IDLE goes on until DONE (RFC 2177).
+    Idle(String),
+    /// The go-ahead for TLS is said.
+    Tls,
+    /// The go-ahead is said, and no TLS will follow.
+    NoTls,
+    /// A fault: neither is anything said nor heard.
+    Hung,
+    Over,
+}
+
+/// The machine.
+struct Service {
+    serving: Serving,
+    stores: Box<dyn Stores>,
+    state: State,
+    session: Option<Session>,
+    secure: bool,
+    now: Duration,
+    timed_out: bool,
+    /// Somebody else may have changed the mailbox.
+    nudged: bool,
+    reader: Reader,
+    out: Out,
+    fetching: Option<Fetching>,
+    /// A command whose fault has been told, and that is done now.
+    held: Option<Vec<u8>>,
+    spoil: Spoil,
+    /// The greeting's fault has been told.
+    is_greeting_due: bool,
+    /// When what is said is out, it is over.
+    closing: bool,
+    errors: u32,
+    failures: u32,
+    /// Logins by AUTHENTICATE, each with a nonce of its own.
+    logins: u32,
+    bare_lf: bool,
+    events: VecDeque<Event>,
+}
 
 /// A server for one caller.
 pub fn new(serving: Serving, stores: Box<dyn Stores>) -> impl Server {
-    Imap {
-        tls: serving.protection == Protection::On,
-        serving,
-        stores,
-        store: None,
-        view: None,
-        reader: Reader::default(),
-        state: State::Accepted,
-        out: Vec::new(),
-        sent: 0,
-        events: VecDeque::new(),
-        now: Duration::ZERO,
-        errors: 0,
-        utf8: false,
-        rev2: false,
-        nudged: false,
-        timed_out: false,
+    Service::new(serving, stores)
+}
+
+impl Service {
+    fn new(serving: Serving, stores: Box<dyn Stores>) -> Self {
+        Self {
+            secure: serving.protection == Protection::On,
+            serving,
+            stores,
+            state: State::Greeting,
+            session: None,
+            now: Duration::ZERO,
+            timed_out: false,
+            nudged: false,
+            reader: Reader::default(),
+            out: Out::default(),
+            fetching: None,
+            held: None,
+            spoil: Spoil::default(),
+            is_greeting_due: false,
+            closing: false,
+            errors: 0,
+            failures: 0,
+            logins: 0,
+            bare_lf: false,
+            events: VecDeque::new(),
+        }
     }
-}
 
-/// What the next step does.
-enum State {
-    /// Nothing has been said.
-    Accepted,
-    Greeting,
-    /// The greeting, whatever it was that held it up.
-    Welcome,
-    /// The next command is read.
-    Ready,
-    /// A command that a fault holds up.
-    Held(Command, Option<What>),
-    Fetching(Fetching),
-    /// The rest of a message that a fault holds up.
-    Rest(Vec<u8>, Fetching),
-    /// The tag of IDLE.
-    Idle(Vec<u8>),
-    /// The tag of AUTHENTICATE, whose next line is a response.
-    Authenticating(Vec<u8>, Box<Acceptance>),
-    /// What has been said goes out, then TLS begins.
-    Tls,
-    /// What has been said goes out, then it is over.
-    Leaving,
-}
-
-struct Imap {
-    serving: Serving,
-    stores: Box<dyn Stores>,
-    /// Somebody has logged in.
-    store: Option<Box<dyn Store>>,
-    view: Option<View>,
-    reader: Reader,
-    state: State,
-    out: Vec<u8>,
-    /// How much of `out` has left.
-    sent: usize,
-    events: VecDeque<Event>,
-    now: Duration,
-    errors: u32,
-    tls: bool,
-    /// UTF8=ACCEPT or IMAP4rev2 is enabled.
-    utf8: bool,
-    rev2: bool,
-    nudged: bool,
-    timed_out: bool,
-}
-
-/// How a command ends.
-enum End {
-    /// `OK`, with this text, a response code first if there is one.
-    Ok(String),
-    /// It goes on, or its answer is there already.
-    Open,
-}
-
-/// Why a command was not done.
-enum Failure {
-    Bad(&'static str),
-    No(String),
-}
-
-impl From<&'static str> for Failure {
-    fn from(why: &'static str) -> Self {
-        Failure::Bad(why)
+    fn story(&mut self, text: String) {
+        self.events.push_back(Event::Story(text));
     }
-}
 
-impl From<Refusal> for Failure {
-    fn from(why: Refusal) -> Self {
-        let code = match &why {
-            Refusal::NoSuchFolder => "[NONEXISTENT] ",
-            Refusal::Exists => "[ALREADYEXISTS] ",
-            Refusal::BadName(_) => "[CANNOT] ",
-            Refusal::Full => "[OVERQUOTA] ",
-            Refusal::ReadOnly => "[READ-ONLY] ",
-            Refusal::InUse => "[INUSE] ",
-            Refusal::Gone => "[EXPUNGEISSUED] ",
-            Refusal::Broken(_) => "[SERVERBUG] ",
+    fn lint(&mut self, text: impl Into<String>) {
+        self.events.push_back(Event::Lint(text.into()));
+    }
+
+    /// The tagged answer.
+    fn answer(&mut self, tag: &str, done: Done) {
+        let line = match done {
+            Ok(Answer::Later) => return,
+            Ok(Answer::Ok(text)) => format!("OK {text}"),
+            Ok(Answer::No(text)) => format!("NO {text}"),
+            Err(why) => {
+                self.errors += 1;
+                if self.errors >= MOST_ERRORS {
+                    self.story(format!("it has made {MOST_ERRORS} errors, and is left"));
+                    self.out.text("* BYE too many errors\r\n");
+                    self.closing = true;
+                }
+                format!("BAD {why}")
+            }
         };
-        Failure::No(format!("{code}{}", one_line(&why.to_string())))
+        if !self.spoil.endless {
+            let other = if self.spoil.wrong_tag { "x" } else { "" };
+            self.out.text(&format!("{tag}{other} {line}\r\n"));
+        }
+    }
+
+    /// The next command or line. False if there is nothing whole.
+    fn hear(&mut self, ports: &mut Ports<'_>) -> bool {
+        let heard = match &self.state {
+            State::Login(..) | State::Idle(_) => match self.reader.alone(&mut ports.peer) {
+                None => return false,
+                Some(line) => {
+                    let line = line.ok();
+                    match &self.state {
+                        State::Idle(_) => self.end_idle(line.as_deref()),
+                        State::Login(..)
+                        | State::Greeting
+                        | State::Open
+                        | State::Tls
+                        | State::NoTls
+                        | State::Hung
+                        | State::Over => self.respond(line.as_deref()),
+                    }
+                    return true;
+                }
+            },
+            State::Greeting
+            | State::Open
+            | State::Tls
+            | State::NoTls
+            | State::Hung
+            | State::Over => {
+                let most = self.session.as_ref().map(|_| self.serving.most_octets);
+                self.reader.command(&mut ports.peer, most)
+            }
+        };
+        if self.reader.bare_lf && !std::mem::replace(&mut self.bare_lf, true) {
+            self.lint("its lines end in LF alone, and not in CR LF");
+        }
+        match heard {
+            Heard::Nothing => return false,
+            Heard::Waiting => self.out.text("+ go ahead\r\n"),
+            Heard::Command(command) => {
+                if self.strike(&command) {
+                    self.execute(&command);
+                }
+                self.cut();
+            }
+            Heard::TooLong(command) => {
+                self.lint("a command line of more than 64 KiB");
+                self.answer(&tag_of(&command), Err("a line has 65536 octets at most"));
+            }
+            Heard::TooBig(command) => {
+                let most = self.serving.most_octets;
+                let done = match named(&command).0.as_str() {
+                    "append" if self.session.is_some() => {
+                        no(format!("[TOOBIG] a message has {most} octets at most"))
+                    }
+                    _ => Err("[TOOBIG] a literal is too big"),
+                };
+                self.answer(&tag_of(&command), done);
+            }
+            Heard::Endless(command) => {
+                self.out.text("* BYE a literal has a size that is none\r\n");
+                self.answer(&tag_of(&command), Err("a number is too big"));
+                self.closing = true;
+            }
+        }
+        true
+    }
+
+    fn execute(&mut self, command: &[u8]) {
+        let tag = tag_of(command);
+        if tag == "*" {
+            return self.answer("*", Err("a command begins with a tag"));
+        }
+        let mut words = Words::new(&command[tag.len()..]);
+        let done = self.dispatch(&tag, &mut words);
+        self.answer(&tag, done);
+        if let Some(session) = &mut self.session
+            && std::mem::take(&mut session.changed)
+        {
+            self.events.push_back(Event::Changed);
+        }
+    }
+
+    fn dispatch(&mut self, tag: &str, words: &mut Words<'_>) -> Done {
+        words.space().map_err(|_| "there is no command behind the tag")?;
+        let mut name = words.atom().map_err(|_| UNKNOWN)?.to_ascii_uppercase();
+        let by_uid = name == "UID";
+        if by_uid {
+            words.space()?;
+            name = words.atom()?.to_ascii_uppercase();
+            if !matches!(name.as_str(), "FETCH" | "STORE" | "SEARCH" | "COPY" | "MOVE" | "EXPUNGE")
+            {
+                return Err("UID takes another command");
+            }
+        }
+        let brought_by = match name.as_str() {
+            "EXPUNGE" if by_uid => "UIDPLUS",
+            "AUTHENTICATE" => "AUTH",
+            other => other,
+        };
+        let is_extension = matches!(
+            brought_by,
+            "UIDPLUS"
+                | "AUTH"
+                | "STARTTLS"
+                | "ID"
+                | "ENABLE"
+                | "NAMESPACE"
+                | "UNSELECT"
+                | "IDLE"
+                | "MOVE"
+        );
+        if is_extension && self.serving.hides(brought_by) {
+            return Err(UNKNOWN);
+        }
+        match name.as_str() {
+            "CAPABILITY" => {
+                words.end()?;
+                let capabilities = self.capabilities();
+                self.out.text(&format!("* CAPABILITY {capabilities}\r\n"));
+                return ok("that is all");
+            }
+            "LOGOUT" => {
+                words.end()?;
+                self.out.text("* BYE good-bye\r\n");
+                self.closing = true;
+                return ok("good-bye");
+            }
+            "ID" => return self.id(words),
+            "NOOP" => {
+                words.end()?;
+                if let Some(session) = &mut self.session {
+                    session.look(true, &mut self.out);
+                }
+                return ok("still here");
+            }
+            _ => {}
+        }
+        let Some(session) = &mut self.session else {
+            return match name.as_str() {
+                "STARTTLS" => self.starttls(words),
+                "LOGIN" => self.login(words),
+                "AUTHENTICATE" => self.authenticate(tag, words),
+                name if is_command(name) => Err("it is for after the login"),
+                _ => Err(UNKNOWN),
+            };
+        };
+        let out = &mut self.out;
+        let needs_mailbox = matches!(
+            name.as_str(),
+            "CHECK"
+                | "CLOSE"
+                | "UNSELECT"
+                | "EXPUNGE"
+                | "SEARCH"
+                | "FETCH"
+                | "STORE"
+                | "COPY"
+                | "MOVE"
+        );
+        if needs_mailbox && session.selected.is_none() {
+            return Err("no mailbox is selected");
+        }
+        let done = match name.as_str() {
+            "STARTTLS" | "LOGIN" | "AUTHENTICATE" => Err("it is for before the login"),
+            "ENABLE" => session.enable(words, |name| self.serving.hides(name), out),
+            "SELECT" | "EXAMINE" => return session.select(words, name == "EXAMINE", out),
+            "CREATE" => session.create(words),
+            "DELETE" => session.delete(words),
+            "RENAME" => session.rename(words),
+            "SUBSCRIBE" | "UNSUBSCRIBE" => session.subscribe(words, name == "SUBSCRIBE"),
+            "LIST" | "LSUB" => session.list(words, name == "LSUB", out),
+            "NAMESPACE" => {
+                words.end()?;
+                out.text("* NAMESPACE ((\"\" \"/\")) NIL NIL\r\n");
+                ok("that is all")
+            }
+            "STATUS" => session.status(words, out),
+            "APPEND" => session.append(words),
+            "IDLE" => {
+                words.end()?;
+                out.text("+ idling\r\n");
+                session.look(true, out);
+                self.state = State::Idle(tag.to_owned());
+                return Ok(Answer::Later);
+            }
+            "CHECK" => words.end().and_then(|()| ok("checked")),
+            "CLOSE" | "UNSELECT" => return session.close(words, name == "CLOSE"),
+            "EXPUNGE" => return session.expunge(words, by_uid, out),
+            // While these are under way no number may move (RFC 9051 §7.5.1).
+            "SEARCH" => return session.search(tag, words, by_uid, out),
+            "STORE" => return session.store(words, by_uid, out),
+            "FETCH" => {
+                let mut fetching = session.fetch(tag, words, by_uid)?;
+                fetching.lies = self.spoil.lies;
+                self.fetching = Some(fetching);
+                return Ok(Answer::Later);
+            }
+            "COPY" | "MOVE" => session.copy(words, by_uid, name == "MOVE", out),
+            _ => return Err(UNKNOWN),
+        };
+        if done.is_ok() {
+            session.look(true, out);
+        }
+        done
+    }
+
+    /// ID (RFC 2971).
+    fn id(&mut self, words: &mut Words<'_>) -> Done {
+        words.space()?;
+        let mut told = Vec::new();
+        if !words.eat_word("NIL") {
+            let pairs = words.list(Words::nstring)?;
+            if pairs.len() > 2 * MOST_PAIRS || !pairs.len().is_multiple_of(2) {
+                return Err("ID takes pairs of strings, 30 at most");
+            }
+            for pair in pairs.chunks(2) {
+                if let [Some(name), Some(value)] = pair {
+                    let text =
+                        |s: &[u8]| String::from_utf8_lossy(s).chars().take(80).collect::<String>();
+                    told.push(format!("{:?}: {:?}", text(name), text(value)));
+                }
+            }
+        }
+        words.end()?;
+        if !told.is_empty() {
+            self.story(format!("it says what it is: {}", told.join(", ")));
+        }
+        self.out.text("* ID (\"name\" \"ncat\")\r\n");
+        ok("and you?")
+    }
+
+    /// DONE, or what should be.
+    fn end_idle(&mut self, line: Option<&[u8]>) {
+        let before = std::mem::replace(&mut self.state, State::Open);
+        let State::Idle(tag) = before else { return };
+        let done = match line {
+            Some(line) if line.trim_ascii_end().eq_ignore_ascii_case(b"DONE") => ok("idled"),
+            Some(_) | None => Err("IDLE ends with DONE"),
+        };
+        self.answer(&tag, done);
+    }
+
+    /// The answer for the next message of a FETCH, or that for all.
+    fn fetch(&mut self) {
+        let Some(mut fetching) = self.fetching.take() else { return };
+        let Some(session) = &mut self.session else { return };
+        let rev2 = session.rev2;
+        let Some(selected) = &mut session.selected else { return };
+        let done = match fetching.next(selected, rev2, &mut self.out) {
+            Ok(true) => {
+                self.fetching = Some(fetching);
+                return;
+            }
+            Ok(false) => match fetching.outcome() {
+                (true, text) => ok(text),
+                (false, text) => no(text),
+            },
+            Err(refusal) => refused(&refusal),
+        };
+        if fetching.changed {
+            self.events.push_back(Event::Changed);
+        }
+        self.answer(&fetching.tag, done);
+    }
+
+    /// CAPABILITY, in this state.
+    fn capabilities(&self) -> String {
+        let mut all = vec!["IMAP4rev1".to_owned(), "IMAP4rev2".to_owned()];
+        let names = "LITERAL+ SASL-IR ID ENABLE IDLE NAMESPACE UNSELECT UIDPLUS MOVE ESEARCH \
+                     SEARCHRES LIST-EXTENDED LIST-STATUS SPECIAL-USE CREATE-SPECIAL-USE CHILDREN \
+                     BINARY UTF8=ACCEPT STATUS=SIZE";
+        all.extend(names.split_whitespace().map(str::to_owned));
+        all.push(format!("APPENDLIMIT={}", self.serving.most_octets));
+        if self.session.is_none() {
+            if self.can_upgrade() {
+                all.push("STARTTLS".to_owned());
+            }
+            if !self.may_say_password() {
+                all.push("LOGINDISABLED".to_owned());
+            }
+            let mechanisms = self.mechanisms();
+            all.extend(mechanisms.iter().map(|mechanism| format!("AUTH={}", mechanism.name())));
+        }
+        let is_hidden = |word: &str| {
+            let name = word.split('=').next().unwrap_or(word);
+            self.serving.hides(word) || self.serving.hides(name)
+        };
+        all.retain(|word| !is_hidden(word));
+        all.join(" ")
+    }
+
+    fn can_upgrade(&self) -> bool {
+        match self.serving.protection {
+            Protection::Offered | Protection::Required => !self.secure,
+            Protection::On | Protection::Never => false,
+        }
+    }
+
+    /// The caller has ended its side, and all that it said has been read.
+    fn hung_up(&mut self) {
+        if self.reader.is_midway() {
+            self.lint("it left in the middle of a command, which is not done");
+            self.reader.clear();
+        }
+        self.state = State::Over;
     }
 }
 
-fn one_line(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() || !c.is_ascii() { '?' } else { c }).collect()
+/// What is asked for when no command of ours names it.
+const UNKNOWN: &str = "there is no such command";
+
+/// The commands that take a login.
+fn is_command(name: &str) -> bool {
+    const COMMANDS: &str = "ENABLE SELECT EXAMINE CREATE DELETE RENAME SUBSCRIBE UNSUBSCRIBE LIST LSUB \
+                            NAMESPACE STATUS APPEND IDLE CHECK CLOSE UNSELECT EXPUNGE SEARCH STORE \
+                            FETCH COPY MOVE";
+    COMMANDS.split_whitespace().any(|command| command == name)
 }
 
-type Done = Result<End, Failure>;
+/// The tag of a command, or `*` if it has none.
+fn tag_of(command: &[u8]) -> String {
+    let end = command.iter().position(|&b| b == b' ').unwrap_or(command.len());
+    let is_part = |b: &u8| b.is_ascii_graphic() && !b"(){%*\"\\+".contains(b);
+    let tag = &command[..end];
+    match (1..=LONGEST_TAG).contains(&tag.len()) && tag.iter().all(is_part) {
+        true => String::from_utf8_lossy(tag).into_owned(),
+        false => "*".to_owned(),
+    }
+}
 
-impl Server for Imap {
+/// What a command asks for, in lower case and without UID, and what follows.
+fn named(command: &[u8]) -> (String, &[u8]) {
+    let mut words = Words::new(&command[tag_of(command).len().min(command.len())..]);
+    let mut name = || -> Parsed<String> {
+        words.space()?;
+        Ok(words.atom()?.to_ascii_lowercase())
+    };
+    let mut first = name().unwrap_or_default();
+    if first == "uid" {
+        first = name().unwrap_or_default();
+    }
+    (first, words.rest().trim_ascii_start())
+}
+
+impl Machine for Service {
+    type Event = Event;
+
+    fn step(&mut self, ports: &mut Ports<'_>) -> Result<Step<Event>, ProtocolError> {
+        loop {
+            if let Some(event) = self.events.pop_front() {
+                return Ok(Step::Event(event));
+            }
+            match self.state {
+                State::Over => return Ok(Step::Done),
+                State::Hung if self.timed_out || ports.peer.eof => {
+                    self.state = State::Over;
+                    continue;
+                }
+                State::Hung => return Ok(Step::Wait),
+                State::Greeting
+                | State::Open
+                | State::Login(..)
+                | State::Idle(_)
+                | State::Tls
+                | State::NoTls => {}
+            }
+            if self.timed_out {
+                self.story("nothing has come for too long: it is left".to_owned());
+                // In the middle of an answer there is no place for words.
+                if self.out.is_empty() && self.fetching.is_none() {
+                    ports.to_peer.push(b"* BYE nothing has come for too long\r\n");
+                }
+                self.state = State::Over;
+                continue;
+            }
+            if !self.out.is_empty() {
+                if ports.to_peer.room() == 0 {
+                    return Ok(Step::Wait);
+                }
+                self.send(ports);
+                continue;
+            }
+            if self.closing {
+                self.state = State::Over;
+                continue;
+            }
+            match self.state {
+                State::Tls if !self.secure => {
+                    self.secure = true;
+                    return Ok(Step::StartTls);
+                }
+                State::Tls => {
+                    self.state = State::Open;
+                    continue;
+                }
+                State::Greeting
+                | State::Open
+                | State::Login(..)
+                | State::Idle(_)
+                | State::NoTls
+                | State::Hung
+                | State::Over => {}
+            }
+            if ports.to_peer.room() == 0 {
+                return Ok(Step::Wait);
+            }
+            if self.fetching.is_some() {
+                self.fetch();
+                self.cut();
+            } else if let Some(command) = self.held.take() {
+                self.execute(&command);
+                self.cut();
+            } else if matches!(self.state, State::Greeting) {
+                self.greet(ports);
+            } else if matches!(self.state, State::NoTls) {
+                if ports.peer.rest().is_empty() && !ports.peer.eof {
+                    return Ok(Step::Wait);
+                }
+                self.spoil_handshake(ports);
+            } else if self.nudged && matches!(self.state, State::Idle(_)) {
+                self.nudged = false;
+                if let Some(session) = &mut self.session {
+                    session.look(true, &mut self.out);
+                }
+            } else if !self.hear(ports) {
+                if !ports.peer.is_over() {
+                    return Ok(Step::Wait);
+                }
+                self.hung_up();
+            }
+        }
+    }
+}
+
+impl Server for Service {
     fn set_now(&mut self, now: Duration) {
         self.now = now;
     }
 
     fn waits_for_news(&self) -> bool {
-        matches!(self.state, State::Idle(_)) && self.view.is_some()
+        matches!(self.state, State::Idle(_))
     }
 
     fn nudge(&mut self) {
@@ -160,520 +614,4 @@ impl Server for Imap {
     fn time_out(&mut self) {
         self.timed_out = true;
     }
-}
-
-impl Machine for Imap {
-    type Event = Event;
-
-    fn step(&mut self, ports: &mut Ports<'_>) -> Result<Step<Event>, ProtocolError> {
-        loop {
-            let n = ports.to_peer.room().min(self.out.len() - self.sent);
-            ports.to_peer.push(&self.out[self.sent..self.sent + n]);
-            self.sent += n;
-            if self.sent == self.out.len() {
-                self.out.clear();
-                self.sent = 0;
-            }
-            // What goes wrong with the connection comes behind what has been said.
-            if matches!(self.events.front(), Some(Event::Fault(_))) && !self.out.is_empty() {
-                return Ok(Step::Wait);
-            }
-            if let Some(event) = self.events.pop_front() {
-                return Ok(Step::Event(event));
-            }
-            if self.timed_out && !matches!(self.state, State::Leaving) {
-                self.say("* BYE nothing has come for too long");
-                self.state = State::Leaving;
-                continue;
-            }
-            if !self.out.is_empty() {
-                return Ok(Step::Wait);
-            }
-            match std::mem::replace(&mut self.state, State::Ready) {
-                State::Accepted => {
-                    self.state = State::Greeting;
-                    if let Some(what) = self.serving.faults.at_accept(self.now) {
-                        self.fault_at_start(what);
-                    }
-                }
-                State::Greeting => {
-                    if !ports.peer.rest().is_empty() {
-                        self.lint("it talks before it is greeted");
-                    }
-                    match self.serving.faults.at_greeting(self.now) {
-                        None => self.greet(),
-                        Some(What::Act(act)) => {
-                            self.act(act);
-                            self.state = State::Welcome;
-                        }
-                        Some(What::Inject(octets)) => {
-                            self.out.extend_from_slice(&octets);
-                            self.greet();
-                        }
-                        Some(what) => self.fault_at_start(what),
-                    }
-                }
-                State::Welcome => self.greet(),
-                State::Ready => {
-                    let known = self.store.is_some();
-                    let most = self.serving.most_octets;
-                    let came = self.reader.read(&mut ports.peer, known, most);
-                    if !self.came(came) {
-                        if ports.peer.eof {
-                            self.state = State::Leaving;
-                            continue;
-                        }
-                        return Ok(Step::Wait);
-                    }
-                }
-                State::Held(command, what) => self.run(&command, what),
-                State::Fetching(fetching) => self.go_on(fetching),
-                State::Rest(rest, fetching) => {
-                    self.out = rest;
-                    self.state = State::Fetching(fetching);
-                }
-                State::Idle(tag) => {
-                    if std::mem::take(&mut self.nudged) {
-                        self.refresh(true);
-                        self.state = State::Idle(tag);
-                        continue;
-                    }
-                    match self.reader.read(&mut ports.peer, true, 0) {
-                        Came::Part => {
-                            self.state =
-                                if ports.peer.eof { State::Leaving } else { State::Idle(tag) };
-                            if !ports.peer.eof {
-                                return Ok(Step::Wait);
-                            }
-                        }
-                        Came::Command(line)
-                            if Words::new(&line).keyword().as_deref() == Ok("DONE") =>
-                        {
-                            self.refresh(true);
-                            self.tagged(&tag, "OK IDLE is over");
-                        }
-                        Came::Command(_) | Came::Announced | Came::TooBig(_) | Came::Bad(..) => {
-                            self.bad(&tag, "IDLE ends with DONE");
-                        }
-                        Came::Absurd => self.leave("no literal is so large"),
-                    }
-                }
-                State::Authenticating(tag, acceptance) => {
-                    match self.reader.read(&mut ports.peer, false, 0) {
-                        Came::Part if ports.peer.eof => self.state = State::Leaving,
-                        Came::Part => {
-                            self.state = State::Authenticating(tag, acceptance);
-                            return Ok(Step::Wait);
-                        }
-                        Came::Command(line) => {
-                            let done = self.response(&tag, acceptance, Words::new(&line).text());
-                            self.finish(&tag, done);
-                        }
-                        Came::Announced | Came::TooBig(_) | Came::Bad(..) => {
-                            self.bad(&tag, "this is no response of a login");
-                        }
-                        Came::Absurd => self.leave("no literal is so large"),
-                    }
-                }
-                State::Tls => {
-                    if ports.peer.eat(ports.peer.rest().len()).is_empty() {
-                        self.tls = true;
-                    } else {
-                        self.tls = true;
-                        self.lint("it goes on in the clear after STARTTLS: that is thrown away");
-                        self.reader = Reader::default();
-                    }
-                    return Ok(Step::StartTls);
-                }
-                State::Leaving => {
-                    self.state = State::Leaving;
-                    ports.to_peer.end();
-                    return Ok(Step::Done);
-                }
-            }
-        }
-    }
-}
-
-impl Imap {
-    fn greet(&mut self) {
-        let (host, capabilities) = (self.serving.host.clone(), self.capabilities());
-        self.say(&format!("* OK [CAPABILITY {capabilities}] {host} is ready"));
-    }
-
-    /// A line without its end.
-    fn say(&mut self, line: &str) {
-        self.out.extend_from_slice(line.as_bytes());
-        self.out.extend_from_slice(b"\r\n");
-    }
-
-    fn tagged(&mut self, tag: &[u8], text: &str) {
-        self.out.extend_from_slice(tag);
-        self.out.push(b' ');
-        self.say(text);
-    }
-
-    fn leave(&mut self, why: &str) {
-        self.say(&format!("* BYE {why}"));
-        self.state = State::Leaving;
-    }
-
-    fn bad(&mut self, tag: &[u8], why: &str) {
-        let tag = if tag.is_empty() { b"*" } else { tag };
-        self.tagged(tag, &format!("BAD {why}"));
-        self.errors += 1;
-        if self.errors > MOST_ERRORS {
-            self.leave("too many errors");
-        }
-    }
-
-    fn lint(&mut self, what: &str) {
-        self.events.push_back(Event::Lint(what.to_owned()));
-    }
-
-    fn story(&mut self, what: String) {
-        self.events.push_back(Event::Story(what));
-    }
-
-    /// Takes what has come; says whether there was anything.
-    fn came(&mut self, came: Came) -> bool {
-        match came {
-            Came::Part => return false,
-            Came::Announced => self.say("+ go on"),
-            Came::TooBig(tag) => {
-                let tag = if tag.is_empty() { b"*".to_vec() } else { tag };
-                self.tagged(&tag, "NO [TOOBIG] that is more than is taken here");
-            }
-            Came::Bad(tag, why) => self.bad(&tag, why),
-            Came::Absurd => self.leave("[TOOBIG] no literal is so large"),
-            Came::Command(command) => self.begin(command),
-        }
-        true
-    }
-
-    /// A command has come: is anything to go wrong?
-    fn begin(&mut self, command: Command) {
-        if command.bare_lf {
-            self.lint("a line ends in LF alone, not in CR LF");
-        }
-        let mut words = Words::new(&command);
-        let tag = words.tag();
-        let (Some(_), Ok(()), Ok(mut name)) = (tag, words.space(), words.keyword()) else {
-            return self.bad(tag.unwrap_or_default(), "a command is a tag, a blank and a word");
-        };
-        if name == "UID" && words.space().is_ok() {
-            name = words.keyword().unwrap_or_default();
-        }
-        let argument = words.text().trim_ascii();
-        match self.serving.faults.at(self.now, &name.to_ascii_lowercase(), argument) {
-            Some(What::Act(act)) => {
-                self.state = State::Held(command, None);
-                self.act(act);
-            }
-            what => self.run(&command, what),
-        }
-    }
-
-    fn act(&mut self, act: Act) {
-        self.events.push_back(Event::Fault(act));
-    }
-
-    /// A fault before any command.
-    fn fault_at_start(&mut self, what: What) {
-        match what {
-            What::Act(act) => self.act(act),
-            What::Inject(octets) => self.out.extend_from_slice(&octets),
-            What::Reply(told) => {
-                let why = one_line(&told.text);
-                self.leave(&why);
-            }
-            What::Truncate | What::NoFinalDot => {
-                self.out.extend_from_slice(b"* OK [CAPAB");
-                self.state = State::Leaving;
-            }
-            What::Garbage | What::StartTlsFail | What::WrongTag | What::LieSize => {
-                self.out.extend_from_slice(GARBAGE);
-                self.state = State::Ready;
-            }
-        }
-    }
-
-    /// Does a command, and what is to go wrong with it.
-    fn run(&mut self, command: &Command, what: Option<What>) {
-        let mut words = Words::new(command);
-        let mut tag = words.tag().unwrap_or_default().to_vec();
-        let mut lie = false;
-        let mut cut = false;
-        let mut tls_fails = false;
-        let mut injected = None;
-        match what {
-            None => {}
-            Some(What::Act(act)) => self.act(act),
-            Some(What::Reply(told)) => return self.refuse(&tag, &told),
-            Some(What::Garbage) => return self.out.extend_from_slice(GARBAGE),
-            Some(What::Truncate | What::NoFinalDot) => cut = true,
-            Some(What::StartTlsFail) => tls_fails = true,
-            Some(What::Inject(octets)) => injected = Some(octets),
-            Some(What::WrongTag) => tag.insert(0, b'x'),
-            Some(What::LieSize) => lie = true,
-        }
-        let _ = words.space();
-        let name = words.keyword().unwrap_or_default();
-        // Before the handshake comes behind the go-ahead, everything else before the answer.
-        let is_tls = name == "STARTTLS";
-        if !is_tls && let Some(octets) = injected.take() {
-            self.out.extend_from_slice(&octets);
-        }
-        let done = self.command(&tag, &name, &mut words, lie);
-        self.finish(&tag, done);
-        if let Some(octets) = injected {
-            self.out.extend_from_slice(&octets);
-        }
-        if tls_fails && matches!(self.state, State::Tls) {
-            self.out.extend_from_slice(GARBAGE);
-            self.state = State::Leaving;
-        }
-        if cut {
-            if let State::Fetching(fetching) = std::mem::replace(&mut self.state, State::Ready) {
-                self.go_on(fetching);
-            }
-            self.out.truncate(self.out.len() / 2);
-            self.state = State::Leaving;
-        }
-    }
-
-    /// The answer to a command.
-    fn finish(&mut self, tag: &[u8], done: Done) {
-        match done {
-            Ok(End::Ok(text)) => self.tagged(tag, &format!("OK {text}")),
-            Err(Failure::No(text)) => self.tagged(tag, &format!("NO {text}")),
-            Ok(End::Open) => {}
-            Err(Failure::Bad(why)) => self.bad(tag, why),
-        }
-        if self.errors > MOST_ERRORS && !matches!(self.state, State::Leaving) {
-            self.leave("too many errors");
-        }
-    }
-
-    /// A reply that was asked for as a fault.
-    fn refuse(&mut self, tag: &[u8], told: &Told) {
-        let text = one_line(&told.text);
-        match told.code {
-            421 => self.leave(&text),
-            200..=399 => self.tagged(tag, &format!("OK {text}")),
-            _ if told.is_temporary() => self.tagged(tag, &format!("NO [UNAVAILABLE] {text}")),
-            _ => self.tagged(tag, &format!("NO {text}")),
-        }
-    }
-
-    /// What is offered now.
-    fn capabilities(&self) -> String {
-        let serving = &self.serving;
-        let mechanisms = self.mechanisms();
-        let names: Vec<_> = mechanisms.iter().map(|one| format!("AUTH={}", one.name())).collect();
-        let mut all = vec!["IMAP4rev1", "IMAP4rev2", "LITERAL+", "ID", "ENABLE"];
-        if self.store.is_some() {
-            all.extend([
-                "IDLE",
-                "NAMESPACE",
-                "UIDPLUS",
-                "UNSELECT",
-                "CHILDREN",
-                "ESEARCH",
-                "SEARCHRES",
-                "MOVE",
-                "LIST-EXTENDED",
-                "LIST-STATUS",
-                "SPECIAL-USE",
-                "STATUS=SIZE",
-                "BINARY",
-                "UTF8=ACCEPT",
-            ]);
-        } else {
-            if !self.tls && self.offers_tls() {
-                all.push("STARTTLS");
-            }
-            if !self.may_log_in() {
-                all.push("LOGINDISABLED");
-            }
-            if !names.is_empty() {
-                all.push("SASL-IR");
-                all.extend(names.iter().map(String::as_str));
-            }
-        }
-        all.retain(|word| *word == "LOGINDISABLED" || !serving.hides(word));
-        all.join(" ")
-    }
-
-    fn offers_tls(&self) -> bool {
-        let hidden = self.serving.hides("STARTTLS");
-        match self.serving.protection {
-            Protection::Offered | Protection::Required => !hidden,
-            Protection::On | Protection::Never => false,
-        }
-    }
-
-    /// May a password be sent as things are?
-    fn may_log_in(&self) -> bool {
-        let required = self.serving.protection == Protection::Required;
-        self.tls || (self.serving.loopback && !required)
-    }
-
-    fn command(&mut self, tag: &[u8], name: &str, words: &mut Words<'_>, lie: bool) -> Done {
-        let required = self.serving.protection == Protection::Required && !self.tls;
-        if required && !["CAPABILITY", "NOOP", "LOGOUT", "ID", "STARTTLS"].contains(&name) {
-            return Err(Failure::No("[PRIVACYREQUIRED] STARTTLS comes first".into()));
-        }
-        match name {
-            "CAPABILITY" => {
-                words.end()?;
-                let all = self.capabilities();
-                self.say(&format!("* CAPABILITY {all}"));
-                done("CAPABILITY")
-            }
-            "NOOP" | "CHECK" => {
-                words.end()?;
-                if name == "CHECK" {
-                    self.selected()?;
-                }
-                self.refresh(true);
-                done(name)
-            }
-            "LOGOUT" => {
-                words.end()?;
-                self.say("* BYE until next time");
-                self.state = State::Leaving;
-                done("LOGOUT")
-            }
-            "ID" => {
-                self.say("* ID (\"name\" \"ncat\")");
-                done("ID")
-            }
-            "STARTTLS" => {
-                words.end()?;
-                if self.tls || !self.offers_tls() || self.store.is_some() {
-                    return Err("STARTTLS is not offered".into());
-                }
-                self.state = State::Tls;
-                Ok(End::Ok("TLS begins".into()))
-            }
-            "LOGIN" => self.login(words),
-            "AUTHENTICATE" => self.authenticate(tag, words),
-            _ => self.as_somebody(tag, name, words, lie),
-        }
-    }
-
-    /// What only somebody may do who has logged in.
-    fn as_somebody(&mut self, tag: &[u8], name: &str, words: &mut Words<'_>, lie: bool) -> Done {
-        const KNOWN: &[&str] = &[
-            "ENABLE",
-            "NAMESPACE",
-            "IDLE",
-            "SELECT",
-            "EXAMINE",
-            "CREATE",
-            "DELETE",
-            "RENAME",
-            "SUBSCRIBE",
-            "UNSUBSCRIBE",
-            "LIST",
-            "LSUB",
-            "STATUS",
-            "APPEND",
-            "CLOSE",
-            "UNSELECT",
-            "EXPUNGE",
-            "SEARCH",
-            "FETCH",
-            "STORE",
-            "COPY",
-            "MOVE",
-            "UID",
-        ];
-        if !KNOWN.contains(&name) || self.serving.hides(name) {
-            return Err("there is no such command".into());
-        }
-        if self.store.is_none() {
-            return Err("nobody has logged in".into());
-        }
-        match name {
-            "ENABLE" => self.enable(words),
-            "NAMESPACE" => {
-                words.end()?;
-                self.say("* NAMESPACE ((\"\" \"/\")) NIL NIL");
-                done(name)
-            }
-            "IDLE" => {
-                words.end()?;
-                self.refresh(true);
-                self.say("+ idling");
-                self.state = State::Idle(tag.to_vec());
-                Ok(End::Open)
-            }
-            "CLOSE" | "UNSELECT" => {
-                words.end()?;
-                self.selected()?;
-                if name == "CLOSE" {
-                    self.expunge(None, false)?;
-                }
-                self.view = None;
-                done(name)
-            }
-            "UID" => {
-                words.space()?;
-                let name = words.keyword()?;
-                self.about_messages(tag, &name, words, true, lie)
-            }
-            "EXPUNGE" | "SEARCH" | "FETCH" | "STORE" | "COPY" | "MOVE" => {
-                self.about_messages(tag, name, words, false, lie)
-            }
-            _ => self.about_folders(name, words, lie),
-        }
-    }
-
-    fn enable(&mut self, words: &mut Words<'_>) -> Done {
-        let mut enabled = Vec::new();
-        while !words.is_over() {
-            words.space()?;
-            let name = words.keyword()?;
-            match name.as_str() {
-                "IMAP4REV2" if !self.serving.hides(&name) => {
-                    (self.rev2, self.utf8) = (true, true);
-                    enabled.push("IMAP4rev2");
-                }
-                "UTF8=ACCEPT" if !self.serving.hides(&name) => {
-                    self.utf8 = true;
-                    enabled.push("UTF8=ACCEPT");
-                }
-                _ => {}
-            }
-        }
-        let all: String = enabled.iter().map(|name| format!(" {name}")).collect();
-        self.say(&format!("* ENABLED{all}"));
-        done("ENABLE")
-    }
-
-    fn selected(&mut self) -> Parsed<&mut View> {
-        self.view.as_mut().ok_or("no mailbox is selected")
-    }
-
-    fn store(&mut self) -> Parsed<&mut Box<dyn Store>> {
-        self.store.as_mut().ok_or("nobody has logged in")
-    }
-
-    /// Tells what has changed in the selected folder.
-    fn refresh(&mut self, may_remove: bool) {
-        let recent = !self.rev2;
-        let Some(view) = &mut self.view else { return };
-        if let Err(why) = view.refresh(may_remove, recent, &mut self.out) {
-            self.say(&format!("* NO {}", one_line(&why.to_string())));
-        }
-    }
-}
-
-/// What is no IMAP.
-const GARBAGE: &[u8] = b"\x00\xff\x13garbage on demand\x80\r\n";
-
-fn done(name: &str) -> Done {
-    Ok(End::Ok(format!("{name} done")))
 }

@@ -1,43 +1,50 @@
-//! SEARCH: which messages fit (RFC 9051 §6.4.4), and how they are told (RFC 4731, RFC 5182).
+//! SEARCH (RFC 9051 §6.4.4, RFC 4731, 5182).
 
-use super::super::super::store::{Message, Refusal};
-use super::fetch::parse_date;
-use super::sets::{Set, written};
-use super::structure::Part;
-use super::update::View;
+use super::marks;
+use super::mime::{Kind, Part, decoded, field, fields, unfold};
+use super::sets::{Numbers, Set};
+use super::update::{Selected, number};
 use super::words::{Parsed, Words};
-use mail_parser::DateTime;
-use mail_parser::parsers::MessageStream;
+use crate::proto::store::{Message, Refusal, Result};
+use mail_parser::decoders::charsets::map::charset_decoder;
+use mail_parser::{DateTime, MessageParser};
 
-/// Keys lie in one another no deeper.
-const MOST_DEPTH: usize = 30;
-/// Keys in one search.
-const MOST_KEYS: usize = 1_000;
+/// Keys within keys.
+const DEEPEST: usize = 50;
 
-/// What a message must be.
+/// Keys of one SEARCH.
+const MOST_KEYS: usize = 1000;
+
+/// Keys that look into messages.
+const MOST_TEXTS: usize = 50;
+
+/// What one message has to be.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Key {
-    All(Vec<Key>),
-    Or(Box<(Key, Key)>),
-    Not(Box<Key>),
-    Numbers(Set),
-    Uids(Set),
-    Mark(Mark),
-    Keyword(String),
-    Recent,
+    All,
+    Flag(SystemFlag, bool),
+    Keyword(String, bool),
+    New,
+    Recent(bool),
+    /// The day on which it came.
+    Received(Compare, i64),
+    /// The day in its Date field.
+    Sent(Compare, i64),
     Larger(u64),
     Smaller(u64),
-    /// Days since 1970, and how the message's is to be to it.
-    Came(When, i64),
-    Sent(When, i64),
-    /// A field, and what is in it: lower case.
-    Header(Vec<u8>, String),
+    /// A field, and what it contains, in lower case.
+    Header(String, String),
     Body(String),
     Text(String),
+    /// Places of messages.
+    These(Numbers),
+    Not(Box<Key>),
+    Or(Box<Key>, Box<Key>),
+    And(Vec<Key>),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Mark {
+enum SystemFlag {
     Seen,
     Answered,
     Flagged,
@@ -46,450 +53,332 @@ enum Mark {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum When {
+enum Compare {
     Before,
     On,
     Since,
 }
 
-/// A search that was asked for.
-#[derive(Debug, Clone, PartialEq, Eq)]
+impl Compare {
+    fn holds(self, day: i64, than: i64) -> bool {
+        match self {
+            Self::Before => day < than,
+            Self::On => day == than,
+            Self::Since => day >= than,
+        }
+    }
+}
+
+/// What is to be told of what is found.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Returned {
+    pub(super) min: bool,
+    pub(super) max: bool,
+    pub(super) all: bool,
+    pub(super) count: bool,
+    pub(super) save: bool,
+}
+
+/// A SEARCH, as it was asked for.
+#[derive(Debug)]
 pub(super) struct Search {
     key: Key,
-    /// The items of ESEARCH, if it is wanted.
-    returns: Option<Vec<String>>,
+    /// If RETURN was there.
+    pub(super) returned: Option<Returned>,
+    /// A character set that is not known here.
+    pub(super) bad_charset: bool,
 }
 
-/// Why there is none.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Wrong {
-    Syntax(&'static str),
-    /// Its text is in a charset that is not known.
-    Charset,
+struct Parser<'s> {
+    selected: &'s Selected,
+    keys: usize,
+    texts: usize,
 }
 
-impl From<&'static str> for Wrong {
-    fn from(why: &'static str) -> Self {
-        Wrong::Syntax(why)
-    }
-}
-
-/// Reads what follows SEARCH.
-///
-/// # Errors
-/// See [`Wrong`].
-pub(super) fn parse(words: &mut Words<'_>) -> Result<Search, Wrong> {
-    let mut returns = None;
-    let mut ahead = words.clone();
-    if ahead.keyword().is_ok_and(|word| word == "RETURN") {
-        ahead.space()?;
-        ahead.needs(b'(', "a list of results is missing")?;
-        let mut items = Vec::new();
-        while !ahead.takes(b')') {
-            let item = ahead.keyword()?;
-            if !["MIN", "MAX", "ALL", "COUNT", "SAVE"].contains(&item.as_str()) {
-                return Err("there is no such result of SEARCH".into());
-            }
-            items.push(item);
-            if !ahead.next_is(b')') {
-                ahead.space()?;
-            }
+impl Search {
+    /// Reads what follows SEARCH.
+    pub(super) fn parse(words: &mut Words<'_>, selected: &Selected) -> Parsed<Self> {
+        words.space()?;
+        let mut returned = None;
+        if words.eat_word("RETURN") {
+            words.space()?;
+            let mut some = Returned::default();
+            let options = words.list(|words| {
+                match words.keyword()?.as_str() {
+                    "MIN" => some.min = true,
+                    "MAX" => some.max = true,
+                    "ALL" => some.all = true,
+                    "COUNT" => some.count = true,
+                    "SAVE" => some.save = true,
+                    _ => return Err("there is no such option of RETURN"),
+                }
+                Ok(())
+            })?;
+            some.all |= options.is_empty();
+            returned = Some(some);
+            words.space()?;
         }
-        if items.is_empty() {
-            items.push("ALL".into());
-        }
-        ahead.space()?;
-        returns = Some(items);
-        *words = ahead;
-    }
-    let mut ahead = words.clone();
-    if ahead.keyword().is_ok_and(|word| word == "CHARSET") {
-        ahead.space()?;
-        let charset = ahead.astring()?.to_ascii_uppercase();
-        if charset != b"UTF-8" && charset != b"US-ASCII" {
-            return Err(Wrong::Charset);
-        }
-        ahead.space()?;
-        *words = ahead;
-    }
-    let mut left = MOST_KEYS;
-    let keys = keys(words, 0, &mut left)?;
-    words.end()?;
-    Ok(Search { key: Key::All(keys), returns })
-}
-
-fn keys(words: &mut Words<'_>, depth: usize, left: &mut usize) -> Parsed<Vec<Key>> {
-    let mut keys = vec![key(words, depth, left)?];
-    while words.next_is(b' ') {
-        words.space()?;
-        if words.is_over() {
-            break;
-        }
-        keys.push(key(words, depth, left)?);
-    }
-    Ok(keys)
-}
-
-fn key(words: &mut Words<'_>, depth: usize, left: &mut usize) -> Parsed<Key> {
-    *left = left.checked_sub(1).ok_or("the search is too long")?;
-    if depth > MOST_DEPTH {
-        return Err("the search is nested too deep");
-    }
-    if words.takes(b'(') {
-        let keys = keys(words, depth + 1, left)?;
-        words.needs(b')', "a parenthesis has no end")?;
-        return Ok(Key::All(keys));
-    }
-    if words.text().first().is_some_and(|b| b.is_ascii_digit() || b"*$".contains(b)) {
-        return Ok(Key::Numbers(Set::parse(words.set())?));
-    }
-    let name = words.keyword()?;
-    let not = |key| Key::Not(Box::new(key));
-    let text = |words: &mut Words<'_>| {
-        words.space()?;
-        let text = words.astring()?;
-        Ok::<_, &'static str>(String::from_utf8_lossy(&text).to_lowercase())
-    };
-    let field = |words: &mut Words<'_>| {
-        let text = text(words)?;
-        Ok::<_, &'static str>(Key::Header(name.as_bytes().to_vec(), text))
-    };
-    let number = |words: &mut Words<'_>| {
-        words.space()?;
-        words.number()
-    };
-    let date = |words: &mut Words<'_>| {
-        words.space()?;
-        parse_date(&words.astring()?)
-    };
-    let keyword = |words: &mut Words<'_>| {
-        words.space()?;
-        Ok::<_, &'static str>(Key::Keyword(String::from_utf8_lossy(words.atom()?).into_owned()))
-    };
-    Ok(match name.as_str() {
-        "ALL" => Key::All(vec![]),
-        "SEEN" => Key::Mark(Mark::Seen),
-        "ANSWERED" => Key::Mark(Mark::Answered),
-        "FLAGGED" => Key::Mark(Mark::Flagged),
-        "DELETED" => Key::Mark(Mark::Deleted),
-        "DRAFT" => Key::Mark(Mark::Draft),
-        "UNSEEN" => not(Key::Mark(Mark::Seen)),
-        "UNANSWERED" => not(Key::Mark(Mark::Answered)),
-        "UNFLAGGED" => not(Key::Mark(Mark::Flagged)),
-        "UNDELETED" => not(Key::Mark(Mark::Deleted)),
-        "UNDRAFT" => not(Key::Mark(Mark::Draft)),
-        "RECENT" => Key::Recent,
-        "OLD" => not(Key::Recent),
-        "NEW" => Key::All(vec![Key::Recent, not(Key::Mark(Mark::Seen))]),
-        "KEYWORD" => keyword(words)?,
-        "UNKEYWORD" => not(keyword(words)?),
-        "LARGER" => Key::Larger(number(words)?),
-        "SMALLER" => Key::Smaller(number(words)?),
-        "BEFORE" => Key::Came(When::Before, date(words)?),
-        "ON" => Key::Came(When::On, date(words)?),
-        "SINCE" => Key::Came(When::Since, date(words)?),
-        "SENTBEFORE" => Key::Sent(When::Before, date(words)?),
-        "SENTON" => Key::Sent(When::On, date(words)?),
-        "SENTSINCE" => Key::Sent(When::Since, date(words)?),
-        "FROM" | "TO" | "CC" | "BCC" | "SUBJECT" => field(words)?,
-        "HEADER" => {
+        let mut bad_charset = false;
+        if words.eat_word("CHARSET") {
             words.space()?;
             let name = words.astring()?;
-            Key::Header(name, text(words)?)
-        }
-        "BODY" => Key::Body(text(words)?),
-        "TEXT" => Key::Text(text(words)?),
-        "UID" => {
+            bad_charset =
+                !name.eq_ignore_ascii_case(b"utf-8") && !name.eq_ignore_ascii_case(b"us-ascii");
             words.space()?;
-            Key::Uids(Set::parse(words.set())?)
         }
-        "NOT" => {
+        let mut parser = Parser { selected, keys: 0, texts: 0 };
+        let mut keys = vec![parser.key(words, 0)?];
+        while words.peek() == Some(b' ') && !words.rest().trim_ascii().is_empty() {
             words.space()?;
-            not(key(words, depth + 1, left)?)
+            keys.push(parser.key(words, 0)?);
         }
-        "OR" => {
-            words.space()?;
-            let first = key(words, depth + 1, left)?;
-            words.space()?;
-            Key::Or(Box::new((first, key(words, depth + 1, left)?)))
-        }
-        _ => return Err("there is no such search key"),
-    })
-}
+        words.end()?;
+        Ok(Self { key: Key::And(keys), returned, bad_charset })
+    }
 
-/// Searches, and writes the answer; whether it was to be saved too.
-///
-/// # Errors
-/// The store's.
-pub(super) fn run(
-    search: &Search,
-    view: &mut View,
-    by_uid: bool,
-    tag: &[u8],
-    extended: bool,
-    out: &mut Vec<u8>,
-) -> Result<(), Refusal> {
-    let mut sets = Vec::new();
-    resolve(&search.key, view, &mut sets);
-    let mut found = Vec::new();
-    for place in 0..view.messages.len() {
-        let message = view.messages[place].clone();
-        let mut looked = Looked { message: &message, place, content: None, view };
-        let mut sets = sets.iter();
-        if looked.fits(&search.key, &mut sets)? {
-            found.push(place);
+    /// The places of the messages that are meant.
+    pub(super) fn run(&self, selected: &mut Selected) -> Result<Vec<usize>> {
+        let mut found = Vec::new();
+        for at in 0..selected.messages.len() {
+            let message = selected.messages[at].clone();
+            let uid = message.uid;
+            let folder = &mut selected.folder;
+            let mut candidate = Candidate {
+                message: &message,
+                number: number(at),
+                content: None,
+                read: &mut || folder.read(uid),
+            };
+            match candidate.is(&self.key) {
+                Ok(true) => found.push(at),
+                // Of what is gone, nobody wants to hear.
+                Ok(false) | Err(Refusal::Gone) => {}
+                Err(refusal) => return Err(refusal),
+            }
         }
-    }
-    let number = |place: &usize| match by_uid {
-        true => view.messages[*place].uid,
-        false => u32::try_from(place + 1).unwrap_or(u32::MAX),
-    };
-    let numbers: Vec<u32> = found.iter().map(number).collect();
-    let all = || vec!["ALL".to_owned()];
-    let returns = search.returns.clone().or_else(|| extended.then(all));
-    let Some(returns) = returns else {
-        out.extend_from_slice(b"* SEARCH");
-        for n in &numbers {
-            out.extend_from_slice(format!(" {n}").as_bytes());
-        }
-        out.extend_from_slice(b"\r\n");
-        return Ok(());
-    };
-    let has = |item: &str| returns.iter().any(|wanted| wanted == item);
-    if has("SAVE") {
-        // RFC 5182 §2.1: what MIN and MAX alone return is what is saved.
-        let ends = (has("MIN") || has("MAX")) && !has("ALL") && !has("COUNT");
-        let saved = found.iter().enumerate().filter(|(n, _)| {
-            let is_end = has("MIN") && *n == 0 || has("MAX") && n + 1 == found.len();
-            !ends || is_end
-        });
-        view.saved = saved.map(|(_, place)| view.messages[*place].uid).collect();
-        if returns.len() == 1 {
-            return Ok(());
-        }
-    }
-    out.extend_from_slice(b"* ESEARCH (TAG ");
-    super::structure::string(tag, out);
-    out.push(b')');
-    if by_uid {
-        out.extend_from_slice(b" UID");
-    }
-    let ends = [("MIN", numbers.first()), ("MAX", numbers.last())];
-    for (name, n) in ends.into_iter().filter(|(name, _)| has(name)) {
-        if let Some(n) = n {
-            out.extend_from_slice(format!(" {name} {n}").as_bytes());
-        }
-    }
-    if has("ALL") && !numbers.is_empty() {
-        out.extend_from_slice(format!(" ALL {}", written(&numbers)).as_bytes());
-    }
-    if has("COUNT") {
-        out.extend_from_slice(format!(" COUNT {}", numbers.len()).as_bytes());
-    }
-    out.extend_from_slice(b"\r\n");
-    Ok(())
-}
-
-/// The places that the sets of a search name, once for all messages, in the order of the keys.
-fn resolve(key: &Key, view: &View, out: &mut Vec<Vec<usize>>) {
-    match key {
-        Key::All(keys) => keys.iter().for_each(|key| resolve(key, view, out)),
-        Key::Or(both) => {
-            resolve(&both.0, view, out);
-            resolve(&both.1, view, out);
-        }
-        Key::Not(key) => resolve(key, view, out),
-        Key::Numbers(set) => out.push(view.places(set, false)),
-        Key::Uids(set) => out.push(view.places(set, true)),
-        Key::Mark(_) | Key::Keyword(_) | Key::Recent | Key::Larger(_) | Key::Smaller(_) => {}
-        Key::Came(..) | Key::Sent(..) | Key::Header(..) | Key::Body(_) | Key::Text(_) => {}
+        Ok(found)
     }
 }
 
-/// A message that is looked at, read only if it has to be.
-struct Looked<'a> {
+impl Parser<'_> {
+    fn key(&mut self, words: &mut Words<'_>, depth: usize) -> Parsed<Key> {
+        self.keys += 1;
+        if depth > DEEPEST || self.keys > MOST_KEYS {
+            return Err("it searches for too much at once");
+        }
+        match words.peek() {
+            Some(b'(') => {
+                let keys = words.list(|words| self.key(words, depth + 1))?;
+                return if keys.is_empty() { Err("a key is missing") } else { Ok(Key::And(keys)) };
+            }
+            Some(b'0'..=b'9' | b'*' | b'$') => {
+                let set = Set::parse(words)?;
+                return self.these(&set, false);
+            }
+            Some(_) | None => {}
+        }
+        let name = words.keyword()?;
+        let flag = |flag, is| Ok(Key::Flag(flag, is));
+        match name.as_str() {
+            "ALL" => Ok(Key::All),
+            "SEEN" => flag(SystemFlag::Seen, true),
+            "UNSEEN" => flag(SystemFlag::Seen, false),
+            "ANSWERED" => flag(SystemFlag::Answered, true),
+            "UNANSWERED" => flag(SystemFlag::Answered, false),
+            "FLAGGED" => flag(SystemFlag::Flagged, true),
+            "UNFLAGGED" => flag(SystemFlag::Flagged, false),
+            "DELETED" => flag(SystemFlag::Deleted, true),
+            "UNDELETED" => flag(SystemFlag::Deleted, false),
+            "DRAFT" => flag(SystemFlag::Draft, true),
+            "UNDRAFT" => flag(SystemFlag::Draft, false),
+            "NEW" => Ok(Key::New),
+            "OLD" => Ok(Key::Recent(false)),
+            "RECENT" => Ok(Key::Recent(true)),
+            _ => {
+                words.space().map_err(|_| "there is no such key, or its argument is missing")?;
+                self.with_argument(&name, words, depth)
+            }
+        }
+    }
+
+    fn with_argument(&mut self, name: &str, words: &mut Words<'_>, depth: usize) -> Parsed<Key> {
+        let received =
+            |compare, words: &mut Words<'_>| Ok(Key::Received(compare, marks::date(words)?));
+        let sent = |compare, words: &mut Words<'_>| Ok(Key::Sent(compare, marks::date(words)?));
+        match name {
+            "KEYWORD" => Ok(Key::Keyword(words.flag()?, true)),
+            "UNKEYWORD" => Ok(Key::Keyword(words.flag()?, false)),
+            "BEFORE" => received(Compare::Before, words),
+            "ON" => received(Compare::On, words),
+            "SINCE" => received(Compare::Since, words),
+            "SENTBEFORE" => sent(Compare::Before, words),
+            "SENTON" => sent(Compare::On, words),
+            "SENTSINCE" => sent(Compare::Since, words),
+            "LARGER" => Ok(Key::Larger(words.number64()?)),
+            "SMALLER" => Ok(Key::Smaller(words.number64()?)),
+            "FROM" | "TO" | "CC" | "BCC" | "SUBJECT" => {
+                Ok(Key::Header(name.to_ascii_lowercase(), self.text(words)?))
+            }
+            "HEADER" => {
+                let name = String::from_utf8_lossy(&words.astring()?).to_ascii_lowercase();
+                words.space()?;
+                Ok(Key::Header(name, self.text(words)?))
+            }
+            "BODY" => Ok(Key::Body(self.text(words)?)),
+            "TEXT" => Ok(Key::Text(self.text(words)?)),
+            "UID" => {
+                let set = Set::parse(words)?;
+                self.these(&set, true)
+            }
+            "NOT" => Ok(Key::Not(Box::new(self.key(words, depth + 1)?))),
+            "OR" => {
+                let first = self.key(words, depth + 1)?;
+                words.space()?;
+                Ok(Key::Or(Box::new(first), Box::new(self.key(words, depth + 1)?)))
+            }
+            _ => Err("there is no such key"),
+        }
+    }
+
+    fn text(&mut self, words: &mut Words<'_>) -> Parsed<String> {
+        self.texts += 1;
+        if self.texts > MOST_TEXTS {
+            return Err("it searches for too much at once");
+        }
+        Ok(String::from_utf8_lossy(&words.astring()?).to_lowercase())
+    }
+
+    fn these(&self, set: &Set, by_uid: bool) -> Parsed<Key> {
+        let places = self.selected.pick(set, by_uid)?;
+        Ok(Key::These(Numbers::of(places.into_iter().map(number))))
+    }
+}
+
+/// A message that may be meant; it is read only if a key looks into it.
+struct Candidate<'a> {
     message: &'a Message,
-    place: usize,
+    number: u32,
     content: Option<Vec<u8>>,
-    view: &'a mut View,
+    read: &'a mut dyn FnMut() -> Result<Vec<u8>>,
 }
 
-impl Looked<'_> {
-    /// Every set is taken from `sets`, whether it decides or not: they go by order.
-    fn fits<'s>(
-        &mut self,
-        key: &Key,
-        sets: &mut impl Iterator<Item = &'s Vec<usize>>,
-    ) -> Result<bool, Refusal> {
-        let message = self.message;
-        let flags = &message.flags;
-        let day = |when: &When, day: i64, wanted: i64| match when {
-            When::Before => day < wanted,
-            When::On => day == wanted,
-            When::Since => day >= wanted,
-        };
+impl Candidate<'_> {
+    fn content(&mut self) -> Result<&[u8]> {
+        if self.content.is_none() {
+            self.content = Some((self.read)()?);
+        }
+        Ok(self.content.as_deref().unwrap_or_default())
+    }
+
+    fn header(&mut self) -> Result<&[u8]> {
+        let content = self.content()?;
+        Ok(&content[..super::mime::header_end(content)])
+    }
+
+    fn is(&mut self, key: &Key) -> Result<bool> {
+        let flags = &self.message.flags;
+        let day = i64::try_from(self.message.received / 86_400).unwrap_or(i64::MAX);
         Ok(match key {
-            Key::All(keys) => {
-                let mut all = true;
-                for key in keys {
-                    // What has no set need not be looked at any more.
-                    if all || has_set(key) {
-                        all &= self.fits(key, sets)?;
-                    }
+            Key::All => true,
+            Key::Flag(flag, is) => {
+                *is == match flag {
+                    SystemFlag::Seen => flags.seen,
+                    SystemFlag::Answered => flags.answered,
+                    SystemFlag::Flagged => flags.flagged,
+                    SystemFlag::Deleted => flags.deleted,
+                    SystemFlag::Draft => flags.draft,
                 }
-                all
             }
-            Key::Or(both) => {
-                let first = self.fits(&both.0, sets)?;
-                if first && !has_set(&both.1) { true } else { self.fits(&both.1, sets)? || first }
+            Key::Keyword(name, is) => *is == marks::has_keyword(flags, name),
+            Key::New => self.message.recent && !flags.seen,
+            Key::Recent(is) => *is == self.message.recent,
+            Key::Received(compare, than) => compare.holds(day, *than),
+            Key::Sent(compare, than) => {
+                let date = field(self.header()?, "date");
+                sent_day(&date.unwrap_or_default()).is_some_and(|day| compare.holds(day, *than))
             }
-            Key::Not(key) => !self.fits(key, sets)?,
-            Key::Numbers(_) | Key::Uids(_) => {
-                sets.next().is_some_and(|set| set.binary_search(&self.place).is_ok())
-            }
-            Key::Mark(mark) => match mark {
-                Mark::Seen => flags.seen,
-                Mark::Answered => flags.answered,
-                Mark::Flagged => flags.flagged,
-                Mark::Deleted => flags.deleted,
-                Mark::Draft => flags.draft,
-            },
-            Key::Keyword(name) => flags.keywords.iter().any(|k| k.eq_ignore_ascii_case(name)),
-            Key::Recent => message.recent,
-            Key::Larger(n) => message.size > *n,
-            Key::Smaller(n) => message.size < *n,
-            Key::Came(when, wanted) => {
-                let came = i64::try_from(message.received / 86_400).unwrap_or(i64::MAX);
-                day(when, came, *wanted)
-            }
-            Key::Sent(when, wanted) => {
-                let content = self.content()?;
-                let root = Part::header_of(content);
-                let date = root.value(content, "Date");
-                let date =
-                    date.and_then(|date| DateTime::parse_rfc822(&String::from_utf8_lossy(&date)));
-                date.is_some_and(|date| {
-                    day(when, date.to_timestamp_local().div_euclid(86_400), *wanted)
-                })
-            }
+            Key::Larger(than) => self.message.size > *than,
+            Key::Smaller(than) => self.message.size < *than,
             Key::Header(name, text) => {
-                let content = self.content()?;
-                Part::header_of(content).fields(content).into_iter().any(|(field, whole)| {
-                    field.eq_ignore_ascii_case(name)
-                        && contains(&whole[(field.len() + 1).min(whole.len())..], text)
+                let mut all = fields(self.header()?);
+                all.any(|(other, field)| {
+                    other.eq_ignore_ascii_case(name.as_bytes()) && shown(field).contains(text)
                 })
             }
             Key::Body(text) => {
                 let content = self.content()?;
-                in_parts(&Part::of(content), content, text)
+                is_in_body(content, &Part::of(content), text)
             }
             Key::Text(text) => {
                 let content = self.content()?;
-                let root = Part::of(content);
-                root.fields(content).into_iter().any(|(_, field)| contains(field, text))
-                    || in_parts(&root, content, text)
+                let header = &content[..super::mime::header_end(content)];
+                fields(header).any(|(_, field)| whole(field).contains(text))
+                    || is_in_body(content, &Part::of(content), text)
+            }
+            Key::These(numbers) => numbers.contains(self.number),
+            Key::Not(key) => !self.is(key)?,
+            Key::Or(a, b) => self.is(a)? || self.is(b)?,
+            Key::And(keys) => {
+                for key in keys {
+                    if !self.is(key)? {
+                        return Ok(false);
+                    }
+                }
+                true
             }
         })
     }
+}
 
-    /// The message; nothing if somebody has removed it.
-    fn content(&mut self) -> Result<&[u8], Refusal> {
-        if self.content.is_none() {
-            self.content = Some(match self.view.folder.read(self.message.uid) {
-                Ok(content) => content,
-                Err(Refusal::Gone) => vec![],
-                Err(why) => return Err(why),
-            });
+/// The day that a Date field names, in whatever zone it does.
+fn sent_day(date: &[u8]) -> Option<i64> {
+    let date = DateTime::parse_rfc822(std::str::from_utf8(date).ok()?)?;
+    let is_day = (1..=12).contains(&date.month) && (1..=31).contains(&date.day);
+    is_day.then(|| marks::day_number(date.year, date.month, date.day))
+}
+
+/// What a person sees of a field's value, in lower case.
+fn shown(field: &[u8]) -> String {
+    let value = &field[memchr::memchr(b':', field).map_or(0, |at| at + 1)..];
+    let value = unfold(value);
+    if memchr::memmem::find(&value, b"=?").is_none() {
+        return String::from_utf8_lossy(&value).to_lowercase();
+    }
+    // Encoded words (RFC 2047), decoded by mail-parser as those of an unstructured field.
+    let header = [b"Subject: ", value.as_slice(), b"\r\n\r\n"].concat();
+    let message = MessageParser::new().default_header_text().parse_headers(&header[..]);
+    let decoded = message.and_then(|message| message.subject().map(str::to_lowercase));
+    decoded.unwrap_or_else(|| String::from_utf8_lossy(&value).to_lowercase())
+}
+
+/// The same with the name of the field.
+fn whole(field: &[u8]) -> String {
+    let name = &field[..memchr::memchr(b':', field).unwrap_or(0)];
+    format!("{}: {}", String::from_utf8_lossy(name).to_lowercase(), shown(field))
+}
+
+fn is_in_body(content: &[u8], part: &Part, text: &str) -> bool {
+    match &part.kind {
+        Kind::Multipart(parts) => parts.iter().any(|part| is_in_body(content, part, text)),
+        Kind::Message(inner) => {
+            fields(&content[inner.header.clone()]).any(|(_, field)| whole(field).contains(text))
+                || is_in_body(content, inner, text)
         }
-        Ok(self.content.as_deref().unwrap_or_default())
-    }
-}
-
-fn has_set(key: &Key) -> bool {
-    match key {
-        Key::All(keys) => keys.iter().any(has_set),
-        Key::Or(both) => has_set(&both.0) || has_set(&both.1),
-        Key::Not(key) => has_set(key),
-        Key::Numbers(_) | Key::Uids(_) => true,
-        Key::Mark(_) | Key::Keyword(_) | Key::Recent | Key::Larger(_) | Key::Smaller(_) => false,
-        Key::Came(..) | Key::Sent(..) | Key::Header(..) | Key::Body(_) | Key::Text(_) => false,
-    }
-}
-
-/// Is the text in a field's value, as it stands or decoded (RFC 2047)? It is in lower case.
-fn contains(value: &[u8], text: &str) -> bool {
-    let raw = String::from_utf8_lossy(value).to_lowercase();
-    if text.is_empty() || raw.contains(text) {
-        return true;
-    }
-    if !raw.contains("=?") {
-        return false;
-    }
-    // The parser wants the line end that stops it.
-    let value = [value, b"\r\n"].concat();
-    let decoded = MessageStream::new(&value).parse_unstructured();
-    decoded.as_text().is_some_and(|decoded| decoded.to_lowercase().contains(text))
-}
-
-/// Is the text in what the parts hold, their transfer encoding taken away?
-fn in_parts(part: &Part, octets: &[u8], text: &str) -> bool {
-    if let Some(message) = &part.message {
-        return in_parts(message, octets, text);
-    }
-    if !part.children.is_empty() {
-        return part.children.iter().any(|part| in_parts(part, octets, text));
-    }
-    let decoded = if part.kind == "TEXT" { part.decoded(octets) } else { None };
-    let decoded = decoded.unwrap_or_else(|| octets[part.body.clone()].to_vec());
-    String::from_utf8_lossy(&decoded).to_lowercase().contains(text)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::super::words::Command;
-    use super::*;
-
-    fn parsed(text: &str) -> Result<Search, Wrong> {
-        parse(&mut Words::new(&Command::of(text)))
-    }
-
-    #[test]
-    fn what_is_no_search_is_refused() {
-        let deep = format!("{}ALL{}", "(".repeat(20_000), ")".repeat(20_000));
-        let nots = format!("{}ALL", "NOT ".repeat(10_000));
-        let many = "ALL ".repeat(5_000);
-        for text in [
-            "",
-            "X",
-            "(ALL",
-            "OR ALL",
-            "NOT",
-            "UID",
-            "BEFORE x",
-            "LARGER x",
-            "RETURN (X) ALL",
-            &deep,
-            &nots,
-            &many,
-            "0",
-            "1,",
-            "KEYWORD",
-            "HEADER x",
-            "ALL)",
-        ] {
-            assert!(matches!(parsed(text), Err(Wrong::Syntax(_))), "{text:.20}");
+        Kind::Single => {
+            let (kind, _, valued) = part.content_type(content);
+            if kind != "text" {
+                return false;
+            }
+            let body = &content[part.body.clone()];
+            let octets = decoded(body, &part.encoding(content)).unwrap_or_else(|| body.to_vec());
+            let charset = valued.parameter("charset").map(<[u8]>::to_ascii_lowercase);
+            let is_utf8 = charset.as_deref().is_none_or(|c| c == b"utf-8" || c == b"us-ascii");
+            let decoder = charset.filter(|_| !is_utf8).and_then(|c| charset_decoder(&c));
+            let decoded = match decoder {
+                Some(decode) => decode(&octets),
+                None => String::from_utf8_lossy(&octets).into_owned(),
+            };
+            decoded.to_lowercase().contains(text)
         }
-        assert_eq!(parsed("CHARSET KOI8-R ALL"), Err(Wrong::Charset));
-        for text in ["all ", "1:* (OR SEEN NOT 5) uid $", "RETURN () CHARSET utf-8 TEXT \"x y\""] {
-            assert!(parsed(text).is_ok(), "{text}");
-        }
-    }
-
-    #[test]
-    fn encoded_text_is_found() {
-        assert!(contains("=?utf-8?q?caf=C3=89?=".as_bytes(), "café"));
-        assert!(contains(b" Hello World", "lo wo") && !contains(b"hello", "x"));
-        let mail = b"Content-Transfer-Encoding: base64\r\n\r\nSGVsbG8=\r\n";
-        assert!(in_parts(&Part::of(mail), mail, "hello"));
     }
 }

@@ -1,219 +1,95 @@
-//! What a client knows of its folder, and how it hears of changes (RFC 9051 §7.4, §7.5).
+//! The selected mailbox, and what has changed in it (RFC 9051 §5.2, §7.4, §7.5).
 
-use super::super::super::store::{Flags, Folder, Message, Result};
-use super::sets::Set;
-use super::words::{Parsed, Words};
+use super::marks;
+use super::out::Out;
+use super::sets::{Numbers, Set};
+use super::words::Parsed;
+use crate::proto::store::{Folder, Message, Result};
 
-/// The folder that is selected, as the client knows it.
-pub(super) struct View {
+/// A mailbox that is open, as the client knows it.
+pub(super) struct Selected {
     pub(super) name: String,
     pub(super) folder: Box<dyn Folder>,
     pub(super) read_only: bool,
-    /// By UID; the place of each is its sequence number less one.
+    /// In the order of their numbers. Those that are gone stay until the client may hear it.
     pub(super) messages: Vec<Message>,
-    /// The UIDs that the last search saved (RFC 5182).
-    pub(super) saved: Vec<u32>,
+    /// What the last SEARCH with SAVE found, by UID (RFC 5182).
+    pub(super) saved: Numbers,
 }
 
-impl View {
-    /// The places of the messages that a set names.
-    pub(super) fn places(&self, set: &Set, by_uid: bool) -> Vec<usize> {
-        let numbers: Vec<u32> = if by_uid {
-            self.messages.iter().map(|message| message.uid).collect()
-        } else {
-            (1..).take(self.messages.len()).collect()
-        };
-        set.pick(&numbers, &self.saved_places())
-    }
-
-    pub(super) fn saved_places(&self) -> Vec<usize> {
-        self.saved.iter().filter_map(|uid| self.place(*uid)).collect()
-    }
-
-    pub(super) fn place(&self, uid: u32) -> Option<usize> {
-        self.messages.binary_search_by_key(&uid, |message| message.uid).ok()
-    }
-
-    /// Looks what has changed, and tells it. Every number after a removed message changes: where
-    /// the client counts on them, nothing may be removed yet.
-    ///
-    /// # Errors
-    /// The store's.
-    pub(super) fn refresh(
-        &mut self,
-        may_remove: bool,
-        recent: bool,
-        out: &mut Vec<u8>,
-    ) -> Result<()> {
-        let now = self.folder.look()?;
-        if may_remove {
-            let mut kept = Vec::with_capacity(self.messages.len());
-            let mut removed = 0;
-            for (place, message) in std::mem::take(&mut self.messages).into_iter().enumerate() {
-                if now.binary_search_by_key(&message.uid, |message| message.uid).is_ok() {
-                    kept.push(message);
-                } else {
-                    let number = place + 1 - removed;
-                    out.extend_from_slice(format!("* {number} EXPUNGE\r\n").as_bytes());
-                    removed += 1;
-                    self.saved.retain(|uid| *uid != message.uid);
-                }
+impl Selected {
+    /// Where the messages of a set are.
+    pub(super) fn pick(&self, set: &Set, by_uid: bool) -> Parsed<Vec<usize>> {
+        let uid = |at: usize| self.messages[at].uid;
+        let count = self.messages.len();
+        match set {
+            Set::Saved => Ok(self.saved.find(count, uid)),
+            Set::Ranges(ranges) if by_uid => {
+                let last = self.messages.last().map_or(0, |message| message.uid);
+                Ok(ranges.resolve(last).find(count, uid))
             }
-            self.messages = kept;
+            Set::Ranges(ranges) => {
+                let last = u32::try_from(count).unwrap_or(u32::MAX);
+                if ranges.greatest() > last {
+                    return Err("there is no such message");
+                }
+                Ok(ranges.resolve(last).find(count, number))
+            }
         }
-        let last = self.messages.last().map_or(0, |message| message.uid);
-        let before = self.messages.len();
-        for message in now {
-            match self.place(message.uid) {
-                Some(place) => {
-                    let known = &mut self.messages[place];
-                    if known.flags != message.flags {
-                        known.flags = message.flags;
-                        tell_flags(place, known, false, recent, out);
+    }
+
+    /// Looks again, and tells what is new. Numbers move only where the client may hear of it.
+    pub(super) fn look(&mut self, expunges: bool, rev2: bool, out: &mut Out) -> Result<()> {
+        let mut there = self.folder.look()?.into_iter().peekable();
+        let known = std::mem::take(&mut self.messages);
+        let last = known.last().map_or(0, |message| message.uid);
+        let (mut gone, mut told, count) = (0, Vec::new(), known.len());
+        for (at, old) in known.into_iter().enumerate() {
+            while there.peek().is_some_and(|new| new.uid < old.uid) {
+                there.next();
+            }
+            match there.next_if(|new| new.uid == old.uid) {
+                Some(new) => {
+                    if new.flags != old.flags {
+                        told.push(self.messages.len());
                     }
+                    // It is recent for as long as the mailbox is selected.
+                    self.messages.push(Message { recent: old.recent, ..new });
                 }
-                None if message.uid > last => self.messages.push(message),
-                // It came back from the dead: a client could not place it.
-                None => {}
+                None if expunges => {
+                    out.text(&format!("* {} EXPUNGE\r\n", number(at - gone)));
+                    gone += 1;
+                }
+                None => self.messages.push(old),
             }
         }
-        if self.messages.len() > before {
-            self.tell_counts(recent, out);
+        self.messages.extend(there.filter(|new| new.uid > last));
+        if self.messages.len() != count - gone {
+            self.exists(rev2, out);
+        }
+        for at in told {
+            self.tell_flags(at, false, rev2, out);
         }
         Ok(())
     }
 
-    /// EXISTS, and RECENT for those who know it.
-    pub(super) fn tell_counts(&self, recent: bool, out: &mut Vec<u8>) {
-        out.extend_from_slice(format!("* {} EXISTS\r\n", self.messages.len()).as_bytes());
-        if recent {
-            let n = self.messages.iter().filter(|message| message.recent).count();
-            out.extend_from_slice(format!("* {n} RECENT\r\n").as_bytes());
-        }
-    }
-}
-
-/// An untagged FETCH with the marks of a message.
-pub(super) fn tell_flags(
-    place: usize,
-    message: &Message,
-    uid: bool,
-    recent: bool,
-    out: &mut Vec<u8>,
-) {
-    out.extend_from_slice(format!("* {} FETCH (FLAGS ", place + 1).as_bytes());
-    write_flags(&message.flags, recent && message.recent, out);
-    if uid {
-        out.extend_from_slice(format!(" UID {}", message.uid).as_bytes());
-    }
-    out.extend_from_slice(b")\r\n");
-}
-
-/// The marks of a message in parentheses.
-pub(super) fn write_flags(flags: &Flags, recent: bool, out: &mut Vec<u8>) {
-    let system = [
-        (flags.seen, "\\Seen"),
-        (flags.answered, "\\Answered"),
-        (flags.flagged, "\\Flagged"),
-        (flags.deleted, "\\Deleted"),
-        (flags.draft, "\\Draft"),
-        (recent, "\\Recent"),
-    ];
-    let system = system.into_iter().filter(|(has, _)| *has).map(|(_, name)| name);
-    let all: Vec<&str> = system.chain(flags.keywords.iter().map(String::as_str)).collect();
-    out.extend_from_slice(format!("({})", all.join(" ")).as_bytes());
-}
-
-/// Reads marks, in parentheses or (STORE's) without.
-///
-/// # Errors
-/// They are none.
-pub(super) fn parse_flags(words: &mut Words<'_>) -> Parsed<Flags> {
-    let mut flags = Flags::default();
-    let in_list = words.takes(b'(');
-    if in_list && words.takes(b')') {
-        return Ok(flags);
-    }
-    loop {
-        let is_system = words.takes(b'\\');
-        let name = words.atom()?;
-        let name =
-            std::str::from_utf8(name).ok().filter(|name| name.is_ascii() && name.len() < 200);
-        let name = name.ok_or("this is no flag")?;
-        match (is_system, name.to_ascii_lowercase().as_str()) {
-            (true, "seen") => flags.seen = true,
-            (true, "answered") => flags.answered = true,
-            (true, "flagged") => flags.flagged = true,
-            (true, "deleted") => flags.deleted = true,
-            (true, "draft") => flags.draft = true,
-            // Nobody can set it, and some try.
-            (true, "recent") => {}
-            (true, _) => return Err("there is no such flag"),
-            (false, _) if flags.keywords.len() >= 100 => return Err("there are too many flags"),
-            (false, _) => {
-                if !flags.keywords.iter().any(|known| known.eq_ignore_ascii_case(name)) {
-                    flags.keywords.push(name.to_owned());
-                }
-            }
-        }
-        if in_list && words.takes(b')') || !in_list && words.is_over() {
-            return Ok(flags);
-        }
-        words.space()?;
-    }
-}
-
-/// Adds marks to others, or takes them away.
-pub(super) fn change_flags(flags: &mut Flags, by: &Flags, add: bool) {
-    let marks = [
-        (&mut flags.seen, by.seen),
-        (&mut flags.answered, by.answered),
-        (&mut flags.flagged, by.flagged),
-        (&mut flags.deleted, by.deleted),
-        (&mut flags.draft, by.draft),
-    ];
-    for (mark, _) in marks.into_iter().filter(|(_, named)| *named) {
-        *mark = add;
-    }
-    let named = |keyword: &String| by.keywords.iter().any(|k| k.eq_ignore_ascii_case(keyword));
-    flags.keywords.retain(|keyword| !named(keyword));
-    if add {
-        flags.keywords.extend(by.keywords.iter().cloned());
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::super::words::Command;
-    use super::*;
-
-    fn flags(text: &str) -> Parsed<Flags> {
-        parse_flags(&mut Words::new(&Command::of(text)))
-    }
-
-    #[test]
-    fn flags_are_read_and_written() {
-        for (text, told) in [
-            ("()", "()"),
-            ("\\seen", "(\\Seen)"),
-            ("(\\Deleted $Forwarded \\Recent $forwarded)", "(\\Deleted $Forwarded)"),
-            ("\\Draft \\Flagged", "(\\Flagged \\Draft)"),
-        ] {
-            let mut out = Vec::new();
-            write_flags(&flags(text).unwrap(), false, &mut out);
-            assert_eq!(String::from_utf8(out).unwrap(), told);
-        }
-        for text in ["", "(", "(\\Nope)", "\\*", "(a", "(a  )"] {
-            assert!(flags(text).is_err(), "{text}");
+    pub(super) fn exists(&self, rev2: bool, out: &mut Out) {
+        out.text(&format!("* {} EXISTS\r\n", self.messages.len()));
+        if !rev2 {
+            let recent = self.messages.iter().filter(|message| message.recent).count();
+            out.text(&format!("* {recent} RECENT\r\n"));
         }
     }
 
-    #[test]
-    fn flags_are_added_and_taken_away() {
-        let mut some = flags("\\Seen a").unwrap();
-        change_flags(&mut some, &flags("A b \\Draft").unwrap(), true);
-        assert_eq!(some, flags("\\Seen \\Draft A b").unwrap());
-        change_flags(&mut some, &flags("a \\Seen").unwrap(), false);
-        assert_eq!(some, flags("\\Draft b").unwrap());
+    pub(super) fn tell_flags(&self, at: usize, with_uid: bool, rev2: bool, out: &mut Out) {
+        let message = &self.messages[at];
+        let uid = if with_uid { format!("UID {} ", message.uid) } else { String::new() };
+        let flags = marks::text(message, !rev2);
+        out.text(&format!("* {} FETCH ({uid}FLAGS ({flags}))\r\n", number(at)));
     }
+}
+
+/// The number of the message at this place.
+pub(super) fn number(at: usize) -> u32 {
+    u32::try_from(at + 1).unwrap_or(u32::MAX)
 }
