@@ -7,8 +7,8 @@
 //!               └─► tls
 //! ```
 //!
-//! Whether somebody is logged in, and what is selected, is in the [`Session`]: before the login
-//! there is none. All that is said goes through [`Out`], as the caller takes it; of messages there
+//! Whether somebody is logged in, and what is selected, is in the session: before the login
+//! there is none. All that is said goes through an outbox, as the caller takes it; of messages there
 //! is one at a time in memory.
 
 mod address;
