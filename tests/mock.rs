@@ -386,6 +386,9 @@ fn options_that_do_not_fit_are_refused_with_a_reason() {
     for (args, says) in [
         (&["-l", "--smtp", "--to", "a@b", "0"][..], "--to and -l"),
         (&["-l", "--smtp", "--fault", "frob=450", "0"], "no place for a fault"),
+        (&["-l", "--smtp", "--fault", "accept=421", "0"], "accept takes delay"),
+        (&["-l", "--pop3", "--mailbox", "x/", "--fault", "rcpt=450", "0"], "no command of POP3"),
+        (&["--smtp", "--practice", "--fault", "fetch=drop"], "no command of SMTP"),
         (&["-l", "--smtp", "--auth", "ann", "0"], "USER:PASS"),
         (&["-l", "--smtp", "--no-ext", "FROB", "0"], "--no-ext does not know"),
         (&["-l", "--smtp", "--max-size", "big", "0"], "--max-size takes octets"),

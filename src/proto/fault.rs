@@ -13,42 +13,26 @@ use std::sync::{Mutex, PoisonError};
 /// What is wrong when no text is given with a code.
 const DEFAULT_TEXT: &str = "fault on demand";
 
-/// The names that WHEN may have besides `accept`, `greeting`, `any` and `byte:N`.
-const COMMANDS: &[&str] = &[
-    // SMTP; `dot` is the end of the message.
-    "ehlo",
-    "helo",
-    "lhlo",
-    "mail",
-    "rcpt",
-    "data",
-    "bdat",
-    "dot",
-    "rset",
-    "noop",
-    "vrfy",
-    "expn",
-    "help",
-    "auth",
-    "starttls",
-    "quit",
-    "xclient", // POP3.
-    "user",
-    "pass",
-    "apop",
-    "capa",
-    "stls",
-    "stat",
-    "list",
-    "retr",
-    "dele",
-    "top",
-    "uidl",
-    "utf8",
-    // IMAP.
+/// The commands of SMTP and LMTP; `dot` is the end of the message.
+const SMTP: &[&str] = &[
+    "ehlo", "helo", "lhlo", "mail", "rcpt", "data", "bdat", "dot", "rset", "noop", "vrfy", "expn",
+    "help", "auth", "starttls", "quit", "xclient",
+];
+
+/// The commands of POP3; `starttls` is another name for `stls`.
+const POP3: &[&str] = &[
+    "user", "pass", "apop", "auth", "capa", "stls", "starttls", "stat", "list", "retr", "dele",
+    "top", "uidl", "utf8", "noop", "rset", "quit",
+];
+
+/// The commands of IMAP, `UID FETCH` and its kin by their second word.
+const IMAP: &[&str] = &[
     "capability",
-    "login",
+    "noop",
+    "logout",
+    "starttls",
     "authenticate",
+    "login",
     "enable",
     "id",
     "select",
@@ -58,6 +42,7 @@ const COMMANDS: &[&str] = &[
     "rename",
     "subscribe",
     "unsubscribe",
+    "list",
     "lsub",
     "status",
     "append",
@@ -72,8 +57,36 @@ const COMMANDS: &[&str] = &[
     "move",
     "idle",
     "namespace",
-    "logout",
 ];
+
+/// Whose faults they are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Dialect {
+    /// SMTP and LMTP.
+    Smtp,
+    /// POP3.
+    Pop3,
+    /// IMAP.
+    Imap,
+}
+
+impl Dialect {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Smtp => "SMTP",
+            Self::Pop3 => "POP3",
+            Self::Imap => "IMAP",
+        }
+    }
+
+    fn commands(self) -> &'static [&'static str] {
+        match self {
+            Self::Smtp => SMTP,
+            Self::Pop3 => POP3,
+            Self::Imap => IMAP,
+        }
+    }
+}
 
 /// Where a fault strikes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -146,6 +159,8 @@ impl Words {
 
 #[derive(Debug)]
 struct Rule {
+    /// As it was typed, for a complaint.
+    typed: String,
     when: When,
     /// The argument of the command must match.
     argument: Option<Regex>,
@@ -185,6 +200,17 @@ impl Faults {
     ) -> Result<Self, String> {
         let rules = specs.into_iter().map(rule).collect::<Result<_, _>>()?;
         Ok(Self { rules, by_address })
+    }
+
+    /// Can all of it happen in this protocol? A fault that never strikes would be a test that
+    /// passes for no reason.
+    ///
+    /// # Errors
+    /// What cannot, and why, as half a sentence that quotes the rule.
+    pub fn fit(&self, dialect: Dialect) -> Result<(), String> {
+        self.rules.iter().try_for_each(|rule| {
+            rule.misfit(dialect).map_or(Ok(()), |why| Err(format!("{:?}: {why}", rule.typed)))
+        })
     }
 
     /// What goes wrong at this command (lower case), if anything does. A rule for any command
@@ -249,6 +275,41 @@ impl Faults {
 }
 
 impl Rule {
+    /// Why it can never strike in this protocol.
+    fn misfit(&self, dialect: Dialect) -> Option<String> {
+        use Dialect::{Imap, Smtp};
+        let name = dialect.name();
+        if let When::Command(command) = self.when
+            && !dialect.commands().contains(&command)
+        {
+            let all = dialect.commands().join(", ");
+            return Some(format!("{command} is no command of {name}, which has {all}"));
+        }
+        match (&self.what, &self.when) {
+            (What::WrongTag, _) if dialect != Imap => {
+                Some(format!("{name} has no tags: wrong-tag is for --imap"))
+            }
+            (What::NoFinalDot | What::LieSize, _) if dialect == Smtp => {
+                Some("it spoils messages that a server sends: it is for --pop3 and --imap".into())
+            }
+            (What::Act(Act::Delay(_) | Act::Hang | Act::Drop | Act::Reset), When::Accept) => None,
+            (_, When::Accept) => Some(
+                "before the greeting nothing is said: accept takes delay, hang, drop or rst, and \
+                 greeting the rest"
+                    .into(),
+            ),
+            (What::StartTlsFail, When::Any | When::Command("starttls" | "stls")) => None,
+            (What::StartTlsFail, _) => Some("starttls-fail happens at starttls only".into()),
+            (What::NoFinalDot | What::LieSize | What::WrongTag, When::Greeting) => {
+                Some("a greeting has no size, tag or final dot to be wrong".into())
+            }
+            (What::LieSize, When::Byte(_)) => {
+                Some("the size has been told by then: say it of a command".into())
+            }
+            _ => None,
+        }
+    }
+
     /// It applies: is it its turn?
     fn is_due(&self, now: Duration) -> bool {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
@@ -298,6 +359,9 @@ fn rule(spec: &str) -> Result<Rule, String> {
         }
     };
     let when = parse_when(when)?;
+    if argument.is_some() && matches!(when, When::Accept | When::Greeting | When::Byte(_)) {
+        return Err(format!("{spec:?}: only a command has an argument that ~ can match"));
+    }
     let (what, seed) = match what.rsplit_once(",seed=") {
         None => (what, 0),
         Some((what, seed)) => (
@@ -316,7 +380,7 @@ fn rule(spec: &str) -> Result<Rule, String> {
     };
     let what = parse_what(what.trim_end())?;
     let state = Mutex::new(State { random: seed, ..State::default() });
-    Ok(Rule { when, argument, what, times, chance, rate, state })
+    Ok(Rule { typed: spec.to_owned(), when, argument, what, times, chance, rate, state })
 }
 
 fn parse_when(typed: &str) -> Result<When, String> {
@@ -329,8 +393,9 @@ fn parse_when(typed: &str) -> Result<When, String> {
         "accept" => Ok(When::Accept),
         "greeting" => Ok(When::Greeting),
         "any" => Ok(When::Any),
-        other => COMMANDS
-            .iter()
+        other => [SMTP, POP3, IMAP]
+            .into_iter()
+            .flatten()
             .find(|name| **name == other)
             .map(|name| When::Command(name))
             .ok_or(format!(
@@ -591,6 +656,40 @@ mod tests {
     }
 
     #[test]
+    fn what_can_never_strike_is_refused() {
+        use Dialect::{Imap, Pop3, Smtp};
+        for (dialect, typed, part) in [
+            (Smtp, "retr=drop", "retr is no command of SMTP, which has ehlo, "),
+            (Pop3, "rcpt=450", "rcpt is no command of POP3, which has user, "),
+            (Imap, "dot=450", "dot is no command of IMAP, which has capability, "),
+            (Pop3, "any=wrong-tag", "POP3 has no tags"),
+            (Smtp, "any=no-final-dot", "it is for --pop3 and --imap"),
+            (Smtp, "data=lie-size", "it is for --pop3 and --imap"),
+            (Smtp, "accept=421", "accept takes delay, hang, drop or rst"),
+            (Imap, "accept=slow:9B/s", "accept takes delay, hang, drop or rst"),
+            (Imap, "login=starttls-fail", "at starttls only"),
+            (Imap, "greeting=wrong-tag", "a greeting has no"),
+            (Pop3, "byte:9=lie-size", "say it of a command"),
+        ] {
+            let why = faults(&["any=dropx1", typed]).fit(dialect).unwrap_err();
+            assert!(why.starts_with(&format!("{typed:?}: ")) && why.contains(part), "{why}");
+        }
+        for (dialect, typed) in [
+            (Smtp, "accept=delay:1s"),
+            (Smtp, "byte:9=450"),
+            (Smtp, "starttls=starttls-fail"),
+            (Pop3, "starttls=starttls-fail"),
+            (Pop3, "stls=inject:x"),
+            (Pop3, "retr=no-final-dot"),
+            (Imap, "any=wrong-tag"),
+            (Imap, "fetch=lie-size"),
+            (Imap, "greeting=421"),
+        ] {
+            assert_eq!(faults(&[typed]).fit(dialect), Ok(()), "{typed}");
+        }
+    }
+
+    #[test]
     fn what_is_no_fault_is_said_to_be_none() {
         for (typed, part) in [
             ("rcpt", "WHEN=WHAT"),
@@ -598,6 +697,7 @@ mod tests {
             ("rcpt=fly", "\"fly\" is no fault"),
             ("rcpt=99", "\"99\" is no fault"),
             ("rcpt~(=450", "no regular expression"),
+            ("greeting~x=450", "only a command has an argument"),
             ("rcpt=450@200%", "@200%"),
             ("rcpt=450,seed=x", "seed=x"),
             ("byte:x=drop", "byte:"),

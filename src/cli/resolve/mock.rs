@@ -9,7 +9,7 @@ use crate::error::Error;
 use crate::mailbox::{Per, Place};
 use crate::modes::mail::Protocol;
 use crate::modes::mock::{Config, Keep, Smtp, Speaks};
-use crate::proto::fault::Faults;
+use crate::proto::fault::{Dialect, Faults};
 use crate::proto::sasl::{Mechanism, Secret};
 use crate::proto::serving::{Accounts, Protection};
 use crate::proto::smtp::server::BareNewline;
@@ -71,17 +71,16 @@ pub(super) fn config(args: &Args, protocol: Protocol, tls_at_once: bool) -> Resu
     if protection == Protection::Never && implies_tls(args) {
         return Err(usage("--no-starttls and TLS options do not go together"));
     }
-    let specs = args.fault.iter().map(String::as_str);
-    let faults = Faults::parse(specs, args.fault_addresses)
-        .map_err(|why| usage(format!("--fault: {why}")))?;
+    let speaks = speaks(args, protocol)?;
+    let faults = Arc::new(faults(args, &speaks)?);
     Ok(Config {
-        speaks: speaks(args, protocol)?,
+        speaks,
         host: host(args)?,
         protection,
         accounts: Arc::new(accounts(args)?),
         without: Arc::new(without(args)?),
         most_octets: args.max_size.as_deref().map_or(Ok(MOST_OCTETS), size)?,
-        faults: Arc::new(faults),
+        faults,
         lint: args.lint,
         keep: Keep {
             memory: None,
@@ -108,9 +107,7 @@ pub(super) fn practice(args: &Args, protocol: Protocol) -> Result<Config, Error>
             return Err(usage("--practice goes with --smtp, --pop3 or --imap"));
         }
     };
-    let specs = args.fault.iter().map(String::as_str);
-    let faults = Faults::parse(specs, args.fault_addresses)
-        .map_err(|why| usage(format!("--fault: {why}")))?;
+    let faults = Arc::new(faults(args, &speaks)?);
     Ok(Config {
         speaks,
         host: "practice.example".to_owned(),
@@ -118,7 +115,7 @@ pub(super) fn practice(args: &Args, protocol: Protocol) -> Result<Config, Error>
         accounts: Arc::default(),
         without: Arc::new(without(args)?),
         most_octets: MOST_OCTETS,
-        faults: Arc::new(faults),
+        faults,
         lint: true,
         keep: Keep {
             json: false,
@@ -128,6 +125,18 @@ pub(super) fn practice(args: &Args, protocol: Protocol) -> Result<Config, Error>
         },
         idle: IDLE,
     })
+}
+
+fn faults(args: &Args, speaks: &Speaks) -> Result<Faults, Error> {
+    let dialect = match speaks {
+        Speaks::Smtp(_) => Dialect::Smtp,
+        Speaks::Pop3 => Dialect::Pop3,
+        Speaks::Imap => Dialect::Imap,
+    };
+    let specs = args.fault.iter().map(String::as_str);
+    Faults::parse(specs, args.fault_addresses)
+        .and_then(|faults| faults.fit(dialect).map(|()| faults))
+        .map_err(|why| usage(format!("--fault: {why}")))
 }
 
 fn speaks(args: &Args, protocol: Protocol) -> Result<Speaks, Error> {
