@@ -11,6 +11,7 @@ use std::os::unix::net::UnixListener;
 use std::process::Command;
 use std::thread::JoinHandle;
 use tool::dnsmasq::Dnsmasq;
+use tool::exim::Exim;
 use tool::postfix::Postfix;
 use tool::{NCAT, Output, arg, dir, file_in, have, noise, run, run_other, same, spawn};
 
@@ -71,6 +72,38 @@ fn submission_wants_a_login_and_gets_one() {
     // Without the login, and with a wrong one.
     run(&args, "").expect_code(69).expect_stderr("refused the sender: 530 5.7.0");
     password("wrong")(&args).expect_code(77).expect_stderr("refused the login: 535 5.7.8");
+}
+
+#[test]
+fn exim_takes_what_is_sent_in_pieces_and_after_data_octet_for_octet() {
+    let Some(exim) = Exim::start() else { return };
+    let (trust, place) = (exim.certificate(), format!("localhost:{}", exim.port));
+    let secret = dir();
+    let password = file_in(&secret, "password", "secret");
+    std::fs::set_permissions(&password, Permissions::from_mode(0o600)).unwrap();
+    let login = ["--auth", "ann", "--auth-file", arg(&password)];
+    let tls = ["--smtp", "--starttls", "--ssl-trustfile", arg(&trust), &place];
+    let body = b"Gr\xc3\xbcezi\n.\n..\n.dot\nFrom me\n\n.\nlast\n";
+    // Exim announces CHUNKING; without it, the same goes after DATA.
+    for (mark, how) in [("in-pieces", &[][..]), ("after-data", &["--no-ext", "CHUNKING"])] {
+        let subject = format!("Subject: {mark}\n{FIELDS}\n");
+        let message = [subject.as_bytes(), body].concat();
+        let args = [&tls[..], &login, &TO_ANN, how].concat();
+        run(&args, message).expect_code(0).expect_stdout("").expect_stderr("");
+        let (queued, header) = exim.queued(mark);
+        same(&queued, body);
+        assert!(header.contains("with esmtpsa") && header.contains("TLS1.3"), "{header}");
+    }
+    let plain = ["--smtp", "--from", "", "--body", "to some", "--subject", "to-some", &place];
+    let to = ["--to", "ann@example.test,nobody@example.test"];
+    let refused = "refused the recipient nobody@example.test: 550 no such user";
+    run(&[&plain[..], &to].concat(), "").expect_code(69).expect_stderr(refused);
+    let (_, header) = exim.queued("to-some");
+    let (envelope, _) = header.split_once("\n\n").unwrap();
+    assert!(envelope.contains("ann@example.test") && !envelope.contains("nobody@"), "{header}");
+    std::fs::write(&password, "wrong").unwrap();
+    let args = [&tls[..], &login, &TO_ANN].concat();
+    run(&args, "Subject: x\n\n").expect_code(77).expect_stderr("refused the login: 535");
 }
 
 #[test]

@@ -4,6 +4,7 @@
 
 pub mod dnsmasq;
 pub mod dovecot;
+pub mod exim;
 pub mod nsd;
 pub mod postfix;
 
@@ -482,6 +483,13 @@ pub fn have(program: &str) -> bool {
         let _ = writeln!(std::io::stderr(), "skipped: {program} is not installed");
     }
     found
+}
+
+/// Some peers need root. Where `CI` is set we have to be: a skipped test proves nothing.
+pub fn are_root(program: &str) -> bool {
+    let root = rustix::process::geteuid().is_root();
+    assert!(root || std::env::var_os("CI").is_none(), "{program} needs root");
+    root
 }
 
 /// Bytes that do not repeat, so that a lost or doubled piece shows.

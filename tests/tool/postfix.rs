@@ -1,6 +1,6 @@
 //! A private Postfix as a peer; `tests/peers/postfix.sh` says what it is like.
 
-use super::{arg, have, wait_until};
+use super::{are_root, arg, have, wait_until};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -14,7 +14,9 @@ pub struct Postfix {
 impl Postfix {
     /// Starts one; the test that drops it stops it. `None` where there is none.
     pub fn start() -> Option<Self> {
-        if !["postfix", "dovecot", "openssl", "setpriv"].into_iter().all(have) || !are_root() {
+        if !["postfix", "dovecot", "openssl", "setpriv"].into_iter().all(have)
+            || !are_root("postfix")
+        {
             return None;
         }
         let dir = tempfile::Builder::new().prefix("pf").tempdir().unwrap();
@@ -69,11 +71,4 @@ fn control(what: &str, dir: &Path) {
 fn messages(maildir: &Path) -> Vec<Vec<u8>> {
     let files = |name: &str| std::fs::read_dir(maildir.join(name)).into_iter().flatten().flatten();
     files("new").chain(files("cur")).filter_map(|entry| std::fs::read(entry.path()).ok()).collect()
-}
-
-/// Postfix needs root. Where `CI` is set we have to be: a skipped test proves nothing.
-fn are_root() -> bool {
-    let root = rustix::process::geteuid().is_root();
-    assert!(root || std::env::var_os("CI").is_none(), "postfix needs root");
-    root
 }
