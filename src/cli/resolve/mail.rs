@@ -308,12 +308,28 @@ pub(super) fn only_with_helper(args: &Args, helper: Option<Protocol>) -> Result<
     if helper.is_some() {
         return Ok(());
     }
-    for (given, option) in [
+    let others = [
         (!args.auth.is_empty(), "--auth"),
-        (args.auth_file.is_some(), "--auth-file"),
         (args.auth_mech.is_some(), "--auth-mech"),
-        (args.netrc.is_some(), "--netrc"),
         (args.helo.is_some() && args.starttls.is_none(), "--helo"),
+        (args.lmtp, "--lmtp"),
+        (args.mailbox.is_some(), "--mailbox"),
+        (args.accept.is_some() && !args.listen, "--accept"),
+    ];
+    match others.iter().find_map(|(given, option)| given.then_some(*option)).or(client_option(args))
+    {
+        Some(option) => Err(usage(format!(
+            "{option} goes with --smtp, --pop3 or --imap: it is about a mail session"
+        ))),
+        None => Ok(()),
+    }
+}
+
+/// The first option that was given and is about a mail session in which we call.
+pub(super) fn client_option(args: &Args) -> Option<&'static str> {
+    let options = [
+        (args.auth_file.is_some(), "--auth-file"),
+        (args.netrc.is_some(), "--netrc"),
         (args.explain, "--explain"),
         (args.no_wait, "--no-wait"),
         (args.pipelining, "--pipelining"),
@@ -331,29 +347,20 @@ pub(super) fn only_with_helper(args: &Args, helper: Option<Protocol>) -> Result<
         (args.html.is_some(), "--html"),
         (!args.attach.is_empty(), "--attach"),
         (args.quit_after.is_some(), "--quit-after"),
-        (args.lmtp, "--lmtp"),
         (args.dsn_notify.is_some(), "--dsn-notify"),
         (args.dsn_ret.is_some(), "--dsn-ret"),
         (args.dsn_envid.is_some(), "--dsn-envid"),
         (args.xclient.is_some(), "--xclient"),
         (args.expect_in.is_some(), "--expect-in"),
-        (args.mailbox.is_some(), "--mailbox"),
         (args.list, "--list"),
         (args.fetch.is_some(), "--fetch"),
         (args.top.is_some(), "--top"),
         (args.delete.is_some(), "--delete"),
         (args.append.is_some(), "--append"),
         (args.idle, "--idle"),
-        (args.accept.is_some() && !args.listen, "--accept"),
         (args.folder.is_some(), "--folder"),
         (args.search.is_some(), "--search"),
         (args.flag.is_some(), "--flag"),
-    ] {
-        if given {
-            return Err(usage(format!(
-                "{option} goes with --smtp, --pop3 or --imap: it is about a mail session"
-            )));
-        }
-    }
-    Ok(())
+    ];
+    options.into_iter().find_map(|(given, option)| given.then_some(option))
 }

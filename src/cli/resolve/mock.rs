@@ -1,6 +1,6 @@
 //! The options of a mock mail server: `-l` with `--smtp`, `--lmtp`, `--pop3` or `--imap`.
 
-use super::mail::{host_name, name};
+use super::mail::{client_option, host_name, name};
 use super::place::{is_number, quoted, usage};
 use super::session::optional_time;
 use super::tls::implies_tls;
@@ -265,44 +265,8 @@ fn size(typed: &str) -> Result<u64, Error> {
 /// What calls, sends or reads, in a place where we are called.
 fn refuse_client_options(args: &Args, protocol: Protocol) -> Result<(), Error> {
     let smtp = protocol == Protocol::Smtp;
-    for (given, option) in [
-        (args.auth_file.is_some(), "--auth-file"),
-        (args.netrc.is_some(), "--netrc"),
-        (args.explain, "--explain"),
-        (args.no_wait, "--no-wait"),
-        (args.pipelining, "--pipelining"),
-        (args.dot_stuff, "--dot-stuff"),
-        (args.raw, "--raw"),
-        (args.exit_zero, "--exit-zero"),
-        (args.mx.is_some(), "--mx"),
-        (!args.to.is_empty(), "--to"),
-        (args.from.is_some(), "--from"),
-        (!args.cc.is_empty(), "--cc"),
-        (!args.bcc.is_empty(), "--bcc"),
-        (args.subject.is_some(), "--subject"),
-        (!args.header.is_empty(), "--header"),
-        (args.body.is_some(), "--body"),
-        (args.html.is_some(), "--html"),
-        (!args.attach.is_empty(), "--attach"),
-        (args.quit_after.is_some(), "--quit-after"),
-        (args.dsn_notify.is_some(), "--dsn-notify"),
-        (args.dsn_ret.is_some(), "--dsn-ret"),
-        (args.dsn_envid.is_some(), "--dsn-envid"),
-        (args.xclient.is_some(), "--xclient"),
-        (args.expect_in.is_some(), "--expect-in"),
-        (args.list, "--list"),
-        (args.fetch.is_some(), "--fetch"),
-        (args.top.is_some(), "--top"),
-        (args.delete.is_some(), "--delete"),
-        (args.append.is_some(), "--append"),
-        (args.idle, "--idle"),
-        (args.folder.is_some(), "--folder"),
-        (args.search.is_some(), "--search"),
-        (args.flag.is_some(), "--flag"),
-    ] {
-        if given {
-            return Err(usage(format!("{option} and -l do not go together: it is about calling")));
-        }
+    if let Some(option) = client_option(args) {
+        return Err(usage(format!("{option} and -l do not go together: it is about calling")));
     }
     for (given, option) in [
         (args.udp, "-u"),
