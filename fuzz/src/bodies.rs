@@ -320,6 +320,7 @@ fn smtp_server(data: &[u8]) {
         faults: Arc::new(Faults::default()),
         nonce: "nonce".into(),
         number: 1,
+        client: None,
     };
     let settings = Settings {
         serving,

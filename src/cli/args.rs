@@ -440,6 +440,9 @@ pub(super) struct Args {
     /// Callers may say whom they speak for, by XCLIENT
     #[arg(long, help_heading = MOCK)]
     pub(super) accept_xclient: bool,
+    /// Callers come by way of a proxy that says who they are (PROXY, v1 or v2)
+    #[arg(long, help_heading = MOCK)]
+    pub(super) accept_proxy: bool,
 
     /// Look NAME up: what concerns mail, or its records of each TYPE
     #[arg(long, help_heading = DNS)]

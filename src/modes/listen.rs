@@ -5,13 +5,15 @@ use super::door::{
     AccessLists, Armour, Door, Hall, PAUSE, SIGNALS, complain, deny, dress, not_allowed,
 };
 use super::forward::{self, Line};
+use super::guests::{Guests, wait_while};
 use super::mock::{self, Mock};
 use super::open;
 use super::proxy::{self, Proxying, Shop};
 use super::script::{self, Upgrade};
 use super::secure::TlsClient;
-use super::serve::{self, Guests, Serving, Visitor};
+use super::serve::{self, Serving};
 use super::talk::{self, Peer, Role, SafeOutput, Session};
+use super::visit::Business;
 use crate::engine::handshake::Handshake;
 use crate::engine::reactor::{Address, Reactor};
 use crate::engine::room::{Event, Purpose, Room};
@@ -512,7 +514,8 @@ impl<'a> Server<'a> {
         listeners: Vec<Listener>,
         tap: Tap,
     ) -> Result<Exit, Error> {
-        let upgrade = match self.config.is_tls_at_once() {
+        // Where TLS does not come first, it is not the door's.
+        let upgrade = match self.config.is_tls_at_once() && !mock.behind_proxy {
             true => None,
             false => self.tls.take(),
         };
@@ -540,9 +543,9 @@ impl<'a> Server<'a> {
         self.serve_each(guests, listeners, || None)
     }
 
-    fn serve_each<V: Visitor>(
+    fn serve_each<B: Business>(
         mut self,
-        mut guests: Guests<'_, V>,
+        mut guests: Guests<'_, B>,
         listeners: Vec<Listener>,
         mut broken: impl FnMut() -> Option<Result<Exit, Error>>,
     ) -> Result<Exit, Error> {
@@ -582,7 +585,7 @@ impl<'a> Server<'a> {
             })?;
             if let Some(signal) = self.signal(&mut door) {
                 if guests.dismiss() {
-                    serve::wait_while(&mut self.reactor, || guests.any_runs())?;
+                    wait_while(&mut self.reactor, || guests.any_runs())?;
                 }
                 return Ok(Exit::signal(signal));
             }

@@ -7,6 +7,7 @@ pub mod connect;
 pub mod dns;
 pub mod door;
 mod forward;
+mod guests;
 mod json;
 pub mod listen;
 pub mod lua;
@@ -21,6 +22,7 @@ mod serve;
 pub mod talk;
 pub mod tlsinfo;
 pub mod via;
+mod visit;
 
 use crate::error::{Error, Exit};
 use crate::report::Report;

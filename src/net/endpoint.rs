@@ -285,6 +285,21 @@ impl Endpoint {
         outcome(result, &mut self.ready.rx)
     }
 
+    /// Looks at what has come without taking it, as much as fits: how much that is, 0 at the end
+    /// of the stream, `None` while nothing is there.
+    ///
+    /// # Errors
+    /// Those of recv(2); `Unsupported` where a layer or a pipe has the bytes.
+    pub fn peek(&mut self, into: &mut [u8]) -> io::Result<Option<usize>> {
+        use rustix::net::{RecvFlags, recv};
+        let Some(fd) = self.raw_rx() else { return Err(io::ErrorKind::Unsupported.into()) };
+        match recv(fd, into, RecvFlags::PEEK | RecvFlags::DONTWAIT) {
+            Ok((n, _)) => Ok(Some(n)),
+            Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => Ok(None),
+            Err(e) => Err(e.into()),
+        }
+    }
+
     /// Do bytes go in datagrams here? Then this is the largest, in bytes.
     pub fn datagrams(&self) -> Option<usize> {
         if let Layer::Dtls(dtls) = &self.layer {
@@ -346,15 +361,6 @@ impl Endpoint {
             let _ = s.shutdown(Shutdown::Read);
             // From now on reading never blocks: it gives what is left, then the end.
             self.ready.rx = true;
-        }
-    }
-
-    /// Whatever is under way is dropped when this end is: the peer is told by a reset. Only TCP
-    /// has one.
-    pub fn reset_at_close(&mut self) {
-        if let Io::Tcp(s) = &self.io {
-            // A socket that does not know it is closed as ever.
-            let _ = socket2::SockRef::from(s).set_linger(Some(std::time::Duration::ZERO));
         }
     }
 

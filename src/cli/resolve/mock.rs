@@ -88,6 +88,7 @@ pub(super) fn config(args: &Args, protocol: Protocol, tls_at_once: bool) -> Resu
             json: args.output_format.as_deref() == Some("jsonl"),
             trace: !args.no_trace,
         },
+        behind_proxy: args.accept_proxy,
         idle: optional_time("-i", args.idle_timeout.as_ref())?.unwrap_or(IDLE),
     })
 }
@@ -123,6 +124,7 @@ pub(super) fn practice(args: &Args, protocol: Protocol) -> Result<Config, Error>
             place: None,
             memory: Some(crate::modes::mock::practice::mailbox()),
         },
+        behind_proxy: false,
         idle: IDLE,
     })
 }
@@ -318,6 +320,7 @@ pub(super) fn only_with_mock(args: &Args) -> Result<(), Error> {
         (!args.fault.is_empty(), "--fault"),
         (args.fault_addresses, "--fault-addresses"),
         (args.accept_xclient, "--accept-xclient"),
+        (args.accept_proxy, "--accept-proxy"),
     ] {
         if given {
             return Err(usage(format!(
