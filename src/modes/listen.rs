@@ -1,5 +1,6 @@
 //! Waiting for callers: one, or with `-k` many at once.
 
+use super::builtin::{House, Serve};
 use super::call::Target;
 use super::door::{
     AccessLists, Armour, Door, Hall, PAUSE, SIGNALS, complain, deny, dress, not_allowed,
@@ -114,6 +115,8 @@ pub struct Config {
     pub forward: Option<Forward>,
     /// Callers talk to a mock mail server.
     pub mock: Option<mock::Config>,
+    /// Callers are served by what is built in.
+    pub serve: Option<Serve>,
     /// So many callers are enough (`--accept`).
     pub accept: Option<u64>,
     /// So long nobody may be here (`--accept-timeout`).
@@ -180,6 +183,9 @@ pub fn run(config: Config, report: &Report) -> Result<Exit, Error> {
     }
     if let Some(mock) = &config.mock {
         return server.mail(mock, listeners, tap);
+    }
+    if let Some(serve) = &config.serve {
+        return server.serve(serve, listeners, tap);
     }
     if let Some(proxying) = &config.proxying {
         return server.proxy(proxying, listeners);
@@ -401,7 +407,7 @@ impl<'a> Server<'a> {
             peer: Peer { name: &name, role: Role::Server },
             report: self.report,
         };
-        script::one(scene, &plan, endpoint, None, tap)
+        script::one(scene, &plan, endpoint, None, tap, true)
     }
 
     /// Many callers, each of whom meets the script from its beginning.
@@ -526,6 +532,17 @@ impl<'a> Server<'a> {
             guests = guests.remembering();
         }
         self.serve_each(guests, listeners, || mock.broken())
+    }
+
+    /// Callers of what is built in: one, or many at once.
+    fn serve(self, serve: &Serve, listeners: Vec<Listener>, tap: Tap) -> Result<Exit, Error> {
+        let idle = self.config.session.manners.idle;
+        let house = House::new(serve, idle, self.handshake(), self.report)?;
+        let mut guests = Guests::new(house.welcome(tap), self.report, FIRST);
+        if !self.config.keep_open {
+            guests = guests.remembering();
+        }
+        self.serve_each(guests, listeners, || house.broken())
     }
 
     /// Many callers, who ask us to connect them to somebody else.

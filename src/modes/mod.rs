@@ -2,10 +2,12 @@
 //!
 //! A mode sees no command line: what cannot be written as a [`Job`] cannot happen.
 
+pub mod builtin;
 pub mod call;
 pub mod connect;
 pub mod dns;
 pub mod door;
+mod files;
 mod forward;
 mod guests;
 mod json;

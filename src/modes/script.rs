@@ -227,7 +227,7 @@ pub(super) fn callers<'a>(plan: &'a Plan, tap: Tap, report: &'a Report) -> Welco
     })
 }
 
-/// Plays the script with one peer, and shows what it says on standard output.
+/// Plays the script with one peer, and shows what it says on standard output, if it `is_shown`.
 ///
 /// # Errors
 /// What has not come (exit 7), or what ended the conversation.
@@ -237,11 +237,12 @@ pub(super) fn one(
     endpoint: Endpoint,
     early: Option<Buf>,
     tap: Tap,
+    is_shown: bool,
 ) -> Result<Exit, Error> {
     let Scene { reactor, signals, session, peer, report } = scene;
     let start = reactor.now();
     let mut run = Run::new(peer.name.to_owned(), plan, tap, report, start);
-    run.local = Some(talk::stdio(&plan.manners)?);
+    run.local = is_shown.then(|| talk::stdio(&plan.manners)).transpose()?;
     run.session = Some(session);
     run.early = early;
     let mut visit = Visit::new(endpoint, plan.handshake, run);

@@ -1,5 +1,6 @@
 //! Where the messages of a mock SMTP server go: standard output, or a mailbox.
 
+use super::bounce;
 use crate::mailbox::Place;
 use crate::mailbox::memory::Memory;
 use crate::modes::json;
@@ -29,6 +30,8 @@ pub struct Keep {
     pub place: Option<Place>,
     /// It stays in memory: this is practice.
     pub memory: Option<Memory>,
+    /// It comes back to its sender, as a report (`--bounce`).
+    pub bounce: bool,
 }
 
 /// What is known of the connection that a message came by.
@@ -77,6 +80,14 @@ impl Keeper {
     ) -> Vec<Result<String, Refusal>> {
         let now = SystemTime::now();
         let id = crate::sys::random_hex()[..12].to_ascii_uppercase();
+        // Nobody is told of what nobody sent, so that is kept like any other.
+        if self.how.bounce && !delivery.from.is_empty() {
+            let report = bounce::report(delivery, &self.host, &id, &date(now));
+            let told = report.map_or(Ok(()), |report| {
+                self.keep(&report, around).into_iter().try_for_each(|one| one.map(drop))
+            });
+            return delivery.to.iter().map(|_| told.clone().map(|()| id.clone())).collect();
+        }
         let head = match self.how.trace {
             true => trace(delivery, around, &self.host, &id, now),
             false => String::new(),

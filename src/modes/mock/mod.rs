@@ -1,6 +1,7 @@
 //! Mock mail servers (`-l --smtp`, `--pop3`, `--imap`): a machine of `proto` for each caller, and
 //! one place where messages are kept.
 
+mod bounce;
 mod caller;
 mod keep;
 pub mod practice;
