@@ -258,11 +258,13 @@ impl Endpoint {
             Layer::Tls(tls) => return tls.read(buf),
             Layer::Dtls(dtls) => return dtls.read(buf),
         }
-        let result = self.io.read(buf.space());
+        let is_datagram = self.datagrams().is_some();
+        let space = if is_datagram { buf.whole_space() } else { buf.space() };
+        let result = self.io.read(space);
         if let Ok(n) = result {
             buf.filled(n);
         }
-        if self.datagrams().is_some() && matches!(result, Ok(0)) {
+        if is_datagram && matches!(result, Ok(0)) {
             return Ok(Moved::Bytes(0)); // an empty datagram is not the end
         }
         outcome(result, &mut self.ready.rx)
@@ -276,7 +278,7 @@ impl Endpoint {
         if !self.is_plain() {
             return self.read(buf);
         }
-        let space = buf.space();
+        let space = buf.whole_space();
         let most = most.min(space.len());
         let result = self.io.read(&mut space[..most]);
         if let Ok(n) = result {
@@ -388,6 +390,25 @@ impl Endpoint {
             Io::Unix(s) => Some(s.as_fd()),
             Io::Udp(..) | Io::UnixDatagram(_) => None,
             Io::Pair { tx, .. } => tx.as_ref().filter(|fd| fd.splices_in()).map(AsFd::as_fd),
+        }
+    }
+
+    /// Are these bytes in a pipe already, as a program's output is in a pipeline? It is made wide
+    /// then, and needs no other pipe of ours to be spliced from.
+    pub fn widen_rx(&self) -> bool {
+        let Io::Pair { rx: Some(rx), .. } = &self.io else { return false };
+        rx.kind() == Kind::Pipe && {
+            crate::sys::splice::widen(rx.as_fd());
+            true
+        }
+    }
+
+    /// The same of the pipe that takes the payload.
+    pub fn widen_tx(&self) -> bool {
+        let Io::Pair { tx: Some(tx), .. } = &self.io else { return false };
+        tx.kind() == Kind::Pipe && {
+            crate::sys::splice::widen(tx.as_fd());
+            true
         }
     }
 
