@@ -255,7 +255,7 @@ impl Endpoint {
     pub fn read(&mut self, buf: &mut Buf) -> io::Result<Moved> {
         match &mut self.layer {
             Layer::None => {}
-            Layer::Tls(tls) => return tls.read(buf),
+            Layer::Tls(tls) => return tls.read(&mut self.io, buf),
             Layer::Dtls(dtls) => return dtls.read(buf),
         }
         let is_datagram = self.datagrams().is_some();
