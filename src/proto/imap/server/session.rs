@@ -344,8 +344,8 @@ impl Session {
         let rev2 = self.rev2;
         let selected = self.open()?;
         let search = Search::parse(words, selected)?;
-        if search.bad_charset {
-            return no("[BADCHARSET (US-ASCII UTF-8)] there is no such character set here");
+        if let Some(why) = search.bad_charset {
+            return no(format!("[BADCHARSET (US-ASCII UTF-8)] {why}"));
         }
         let saves = search.returned.is_some_and(|returned| returned.save);
         let places = match search.run(selected) {

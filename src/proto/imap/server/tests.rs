@@ -285,6 +285,29 @@ fn what_others_expunge_is_told_only_where_it_may_be() {
     assert_eq!(say(&mut server, "g CHECK\r\n"), format!("{news}g OK checked\r\n"));
 }
 
+/// Jakarta Mail 2.0.0 searches in Latin-1 once UTF8=ACCEPT is enabled. It was told that nothing is
+/// found; after a NO it looks for itself.
+#[test]
+fn a_search_for_what_is_not_utf8_is_refused_and_finds_not_nothing() {
+    let practice = Practice::of(&["Subject: =?UTF-8?Q?=C3=BCber?=\r\n\r\nx\r\n"]);
+    let search = |keys: &[u8]| {
+        let login = b"a LOGIN a b\r\nb ENABLE UTF8=ACCEPT\r\nc SELECT INBOX\r\nd SEARCH ";
+        let said = Side::new(serving(&[]), &practice).hear(&[login, keys, b"\r\n"].concat());
+        said.split("it is open\\r\\n").last().unwrap().to_owned()
+    };
+    let found = "* SEARCH 1\\r\\nd OK searched\\r\\n";
+    assert_eq!(search("SUBJECT \"über\"".as_bytes()), found);
+    assert_eq!(search("CHARSET UTF-8 SUBJECT {5+}\r\nüBER".as_bytes()), found);
+    let refused = "d NO [BADCHARSET (US-ASCII UTF-8)] what is searched for is not in UTF-8\\r\\n";
+    for keys in [
+        &b"SUBJECT \"\xfcber\""[..],
+        b"CHARSET UTF-8 NOT BODY {1+}\r\n\xfc",
+        b"OR ALL HEADER Subject {1+}\r\n\xfc",
+    ] {
+        assert_eq!(search(keys), refused, "{}", keys.escape_ascii());
+    }
+}
+
 #[test]
 fn what_the_store_cannot_do_is_said() {
     let practice = Practice::of(&MESSAGES);
