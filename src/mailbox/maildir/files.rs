@@ -62,9 +62,19 @@ pub(super) fn split(name: &str) -> (&str, &str) {
     }
 }
 
+/// The keyword that has a letter for all Maildirs.
+pub(super) fn is_forwarded(keyword: &str) -> bool {
+    keyword.eq_ignore_ascii_case("$Forwarded")
+}
+
+/// The place of a keyword among those of the index: keywords are the same in any case.
+pub(super) fn place_of(keyword: &str, keywords: &[String]) -> Option<usize> {
+    keywords.iter().position(|known| known.eq_ignore_ascii_case(keyword))
+}
+
 /// Flags as a name has them, in order; keywords by the letters that the index has for them.
 pub(super) fn letters(flags: &Flags, keywords: &[String]) -> String {
-    let forwarded = flags.keywords.iter().any(|keyword| keyword == "$Forwarded");
+    let forwarded = flags.keywords.iter().any(|keyword| is_forwarded(keyword));
     let system = [
         (flags.draft, 'D'),
         (flags.flagged, 'F'),
@@ -75,7 +85,7 @@ pub(super) fn letters(flags: &Flags, keywords: &[String]) -> String {
     ];
     let mut out: String = system.iter().filter(|(set, _)| *set).map(|(_, c)| *c).collect();
     let own = flags.keywords.iter().filter_map(|keyword| {
-        let at = keywords.iter().position(|known| known == keyword)?;
+        let at = place_of(keyword, keywords)?;
         char::from_u32('a' as u32 + u32::try_from(at).ok()?).filter(char::is_ascii_lowercase)
     });
     let mut own: Vec<_> = own.collect();

@@ -309,6 +309,22 @@ fn a_search_for_what_is_not_utf8_is_refused_and_finds_not_nothing() {
 }
 
 #[test]
+fn more_keywords_than_a_message_can_have_are_refused_and_none_is_lost() {
+    let practice = Practice::of(&MESSAGES);
+    let keywords = |from: u32| (from..from + 60).map(|n| format!("k{n}")).collect::<Vec<_>>();
+    let (first, second) = (keywords(0).join(" "), keywords(60).join(" "));
+    let says = format!(
+        "a LOGIN a b\r\nb SELECT INBOX\r\nc STORE 1 +FLAGS ({first})\r\n\
+         d STORE 1 +FLAGS.SILENT ({second})\r\n"
+    );
+    let said = Side::new(serving(&[]), &practice).hear(says.as_bytes());
+    let refused = "d NO [LIMIT] a message has 100 keywords at most\\r\\n";
+    assert!(said.ends_with(refused), "{said}");
+    let flags = practice.inside().folders["INBOX"].messages[0].0.flags.clone();
+    assert_eq!(flags.keywords, keywords(0));
+}
+
+#[test]
 fn what_the_store_cannot_do_is_said() {
     let practice = Practice::of(&MESSAGES);
     practice.inside().full = true;

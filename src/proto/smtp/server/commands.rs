@@ -529,6 +529,7 @@ impl Server {
                 | Refusal::ReadOnly
                 | Refusal::InUse
                 | Refusal::Gone
+                | Refusal::Limit(_)
                 | Refusal::Broken(_),
             ) => self.reply(ports, 451, "4.3.0 The message could not be kept"),
         }
