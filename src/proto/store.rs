@@ -88,7 +88,8 @@ pub struct Message {
 pub struct Listed {
     /// Its name in UTF-8, levels separated by `/`.
     pub name: String,
-    /// It can be opened; one that cannot is only there for those below it.
+    /// It can be opened. One that cannot is not there: there are some below it, or the person has
+    /// subscribed to it (RFC 3501 §6.3.9).
     pub selectable: bool,
     /// The person wants to see it (SUBSCRIBE).
     pub subscribed: bool,

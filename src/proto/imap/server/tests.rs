@@ -308,6 +308,27 @@ fn a_search_for_what_is_not_utf8_is_refused_and_finds_not_nothing() {
     }
 }
 
+/// Whoever makes the folder again finds it among those that he reads (RFC 3501 §6.3.9).
+#[test]
+fn what_is_subscribed_to_and_gone_is_listed_for_those_who_ask() {
+    let practice = Practice::of(&MESSAGES);
+    let mut server = Side::new(serving(&[]), &practice);
+    let said = server.hear(
+        b"a LOGIN a b\r\nb SUBSCRIBE INBOX\r\nc SUBSCRIBE Away/far\r\nd CREATE Here\r\n\
+          e LIST \"\" *\r\nf LSUB \"\" *\r\ng LSUB \"\" %\r\nh LIST (SUBSCRIBED) \"\" *\r\n\
+          i UNSUBSCRIBE Away/far\r\nj LSUB \"\" *\r\n",
+    );
+    let said = said.replace("\\r\\n", "\n").replace("\\\"", "\"").replace("\\\\", "\\");
+    let expected = "d OK created\n\
+        * LIST (\\HasNoChildren) \"/\" \"Here\"\n* LIST (\\HasNoChildren) \"/\" \"INBOX\"\ne OK listed\n\
+        * LSUB () \"/\" \"Away/far\"\n* LSUB () \"/\" \"INBOX\"\nf OK listed\n\
+        * LSUB (\\Noselect) \"/\" \"Away\"\n* LSUB () \"/\" \"INBOX\"\ng OK listed\n\
+        * LIST (\\Subscribed \\NonExistent \\Noselect \\HasNoChildren) \"/\" \"Away/far\"\n\
+        * LIST (\\Subscribed \\HasNoChildren) \"/\" \"INBOX\"\nh OK listed\n\
+        i OK unsubscribed\n* LSUB () \"/\" \"INBOX\"\nj OK listed\n";
+    assert!(said.ends_with(expected), "{said}\nand not\n{expected}");
+}
+
 #[test]
 fn more_keywords_than_a_message_can_have_are_refused_and_none_is_lost() {
     let practice = Practice::of(&MESSAGES);
