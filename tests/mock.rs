@@ -8,6 +8,7 @@ use std::process::Command;
 use std::time::Duration;
 use tool::{
     NCAT, Running, arg, dir, file_in, have, ncat, noise, run, run_other, same, serving, spawn,
+    wait_until,
 };
 
 /// A message that is hard on whoever carries it: dots, long lines, octets over 127.
@@ -506,14 +507,20 @@ fn each_user_has_a_mailbox_of_his_own() {
     let dir = dir();
     let base = dir.path().join("boxes");
     let users = ["--auth", "ann:1", "--auth", "bob:2", "--mailbox", arg(&base)];
-    let (_smtp, port) = serving(
+    let (smtp, port) = serving(
         &[&["--smtp", "-k", "--mailbox", arg(&base), "--mailbox-per", "user"][..]].concat(),
     );
     let place = format!("127.0.0.1:{port}");
-    for to in ["ann@x.test", "Bob+tag@y.test"] {
+    for to in ["ann@x.test", "Bob+tag@y.test,bob@z.test"] {
         let args = ["--smtp", &place, "--from", "a@b", "--to", to, "--subject", to, "--body", "x"];
         run(&args, "").expect_code(0);
     }
+    // Where a message went is what a person wants to know, once for each mailbox.
+    wait_until("both to leave", || smtp.stderr().matches(" has left: ").count() == 2);
+    let story = smtp.stderr();
+    let kept = story.lines().filter(|line| line.contains(" octets is kept as "));
+    let places: Vec<_> = kept.map(|line| line.rsplit_once(" in ").map(|(_, name)| name)).collect();
+    assert_eq!(places, [Some("ann"), Some("bob")], "{story}");
     let (_pop3, port) = serving(&[&["--pop3", "-k"][..], &users].concat());
     let place = format!("127.0.0.1:{port}");
     for (auth, subject) in [("ann:1", "ann@x.test"), ("bob:2", "Bob+tag@y.test")] {

@@ -274,13 +274,20 @@ impl<'a> Caller<'a> {
             Event::Message(delivery) => {
                 let around = Around::of(&self.name, talk.peer());
                 let mut keeper = self.mock.keeper.lock().unwrap_or_else(PoisonError::into_inner);
-                let outcome = keeper.keep(&delivery, &around);
-                for one in &outcome {
-                    match one {
-                        Ok(id) => self.story(&format!(
-                            "a message of {} octets is kept as {id}",
-                            delivery.content.len()
-                        )),
+                let kept = keeper.keep(&delivery, &around);
+                for (at, one) in kept.iter().enumerate() {
+                    match &one.outcome {
+                        // Who shares a mailbox shares the message.
+                        Ok(_) if kept[..at].iter().any(|other| other.mailbox == one.mailbox) => {}
+                        Ok(id) => {
+                            let place = one.mailbox.as_ref();
+                            let place = place.map_or(String::new(), |name| format!(" in {name}"));
+                            let done = if one.is_back { "sent back" } else { "kept" };
+                            self.story(&format!(
+                                "a message of {} octets is {done} as {id}{place}",
+                                delivery.content.len()
+                            ));
+                        }
                         Err(refusal) => self.mock.report.warning(format_args!(
                             "a message from {} could not be kept: {refusal}",
                             self.name
@@ -288,7 +295,7 @@ impl<'a> Caller<'a> {
                     }
                 }
                 drop(keeper);
-                talk.machine_mut().answer(outcome);
+                talk.machine_mut().answer(kept.into_iter().map(|one| one.outcome).collect());
             }
             Event::Changed => {}
             Event::Fault(act) => {
