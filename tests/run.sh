@@ -10,6 +10,8 @@ packages=(bind9-dnsutils curl dnsmasq-base dovecot-core dovecot-imapd dovecot-po
     iproute2 isync libgnutls-dane0 libidn12 libnet-ssleay-perl libnsl2 mandoc msmtp ncat
     netcat-openbsd nsd openssh-server openssl postfix procps python3 socat strace swaks tmux
     util-linux zsh)
+# Mail programs, for tests/clients.rs.
+packages+=(fetchmail getmail6 imapfilter mutt offlineimap3 s-nail)
 
 missing() {
     local package
