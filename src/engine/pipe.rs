@@ -226,6 +226,7 @@ impl Pipe {
                         self.fill(from, to, tap, way).map_err(Broken::Source)?
                     }
                 };
+                let is_datagram = from.datagrams().is_some();
                 match moved {
                     Moved::Bytes(n) => {
                         spent += n;
@@ -238,6 +239,10 @@ impl Pipe {
                             }
                         }
                         progress = true;
+                        // One write for as many as have come.
+                        if is_datagram && n > 0 && self.held_until.is_none() && spent < budget {
+                            continue;
+                        }
                     }
                     Moved::Eof => {
                         self.flow = Flow::Draining;
@@ -294,10 +299,12 @@ impl Pipe {
     fn has_room(&self, from: &Endpoint, to: &Endpoint) -> bool {
         match &self.carry {
             // One read is one datagram, whole, whichever side has them.
-            Carry::User(buf) if from.datagrams().is_some() || to.datagrams().is_some() => {
-                buf.is_empty() && !self.empty_datagram
-            }
-            Carry::User(buf) => !buf.is_full(),
+            Carry::User(buf) if to.datagrams().is_some() => buf.is_empty() && !self.empty_datagram,
+            // In a stream datagrams are bytes like any other, as long as each comes whole.
+            Carry::User(buf) => match from.datagrams() {
+                Some(most) => CARRY - buf.bytes().len() >= most,
+                None => !buf.is_full(),
+            },
             Carry::Kernel(pipe) => pipe.held() == 0,
             Carry::Through(_) => to.can_write(),
         }

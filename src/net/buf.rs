@@ -42,17 +42,25 @@ impl Buf {
             let more = (self.store.len() * 8).max(FIRST);
             self.grow(more.min(self.capacity));
         }
-        if self.end == self.store.len() && self.start > 0 {
+        if self.end == self.store.len() {
+            self.compact();
+        }
+        &mut self.store[self.end..]
+    }
+
+    /// All that there is of space is behind what is held.
+    fn compact(&mut self) {
+        if self.start > 0 {
             self.store.copy_within(self.start..self.end, 0);
             self.end -= self.start;
             self.start = 0;
         }
-        &mut self.store[self.end..]
     }
 
     /// The same, and all that there may be: a datagram comes in one piece, or its end is lost.
     pub fn whole_space(&mut self) -> &mut [u8] {
         self.grow(self.capacity);
+        self.compact();
         self.space()
     }
 

@@ -194,7 +194,9 @@ impl Tls {
         if !ready.rx {
             return Ok(false);
         }
-        match io.read(self.received.space()) {
+        let space = self.received.space();
+        let room = space.len();
+        match io.read(space) {
             Ok(0) => {
                 self.socket_ended = true;
                 // rustls is to know, too: without close_notify it is a cut.
@@ -206,6 +208,7 @@ impl Tls {
             }
             Ok(n) => {
                 self.received.filled(n);
+                ready.has_read(n, room);
                 if self.conn.is_handshaking() && self.first_words.len() < FIRST_WORDS {
                     let keep = n.min(FIRST_WORDS - self.first_words.len());
                     self.first_words.extend_from_slice(&self.received.bytes()[..keep]);

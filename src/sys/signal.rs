@@ -56,6 +56,10 @@ impl Signals {
 
     /// The number of the signal that arrived, if one did.
     pub fn arrived(&mut self) -> Option<i32> {
+        // Asked for on every wake-up, so no system call unless there is one.
+        if self.last.load(Ordering::Relaxed) == 0 {
+            return None;
+        }
         while matches!(self.rx.read(&mut [0; 16]), Ok(1..)) {}
         match self.last.swap(0, Ordering::Relaxed) {
             0 => None,
