@@ -285,11 +285,13 @@ impl Pipe {
             return;
         }
         self.may_splice = false; // one try, successful or not
+        // Pipes are made wide: between those of 64 KiB nothing is gained, and where bytes have to
+        // be seen, more of them come at once.
+        let is_piped = from.widen_rx() | to.widen_tx();
         if from.raw_rx().is_none() || to.raw_tx().is_none() {
             return;
         }
-        // Both are made wide: between pipes of 64 KiB nothing is gained.
-        if from.widen_rx() | to.widen_tx() {
+        if is_piped {
             self.carry = Carry::Through(0);
         } else if let Ok(pipe) = KernelPipe::new() {
             self.carry = Carry::Kernel(pipe);

@@ -25,9 +25,14 @@ pub enum Kind {
     Terminal,
     /// A socket, as inetd and some shells give.
     Socket,
-    /// Any other device; `/dev/null` among them.
+    /// A device of the kernel's memory, which takes and gives at once: `/dev/null`, `/dev/zero`.
+    Memory,
+    /// Any other device.
     Device,
 }
+
+/// The major number of `/dev/null` and its like (Linux, admin-guide/devices.txt).
+const MEMORY: u32 = 1;
 
 /// A shared descriptor that is read and written without ever blocking the event loop.
 #[derive(Debug)]
@@ -44,10 +49,16 @@ impl Shared {
     /// # Errors
     /// The one of fstat(2).
     pub fn new(fd: OwnedFd) -> io::Result<Self> {
-        let kind = match FileType::from_raw_mode(fstat(&fd)?.st_mode) {
+        let about = fstat(&fd)?;
+        let kind = match FileType::from_raw_mode(about.st_mode) {
             FileType::RegularFile | FileType::Directory => Kind::File,
             FileType::Fifo => Kind::Pipe,
             FileType::Socket => Kind::Socket,
+            FileType::CharacterDevice
+                if cfg!(target_os = "linux") && rustix::fs::major(about.st_rdev) == MEMORY =>
+            {
+                Kind::Memory
+            }
             FileType::CharacterDevice if rustix::termios::isatty(&fd) => Kind::Terminal,
             FileType::CharacterDevice
             | FileType::BlockDevice
@@ -75,7 +86,7 @@ impl Shared {
     /// A file opened with `O_APPEND` refuses with `EINVAL` after the bytes have left their source.
     pub fn splices_in(&self) -> bool {
         match self.kind {
-            Kind::Pipe | Kind::Device => true,
+            Kind::Pipe | Kind::Memory | Kind::Device => true,
             Kind::File => fcntl_getfl(&self.fd).is_ok_and(|flags| !flags.contains(OFlags::APPEND)),
             Kind::Terminal | Kind::Socket => false,
         }
@@ -92,7 +103,7 @@ impl Shared {
                 other => return Ok(other?),
             }
         }
-        if self.kind != Kind::File {
+        if !matches!(self.kind, Kind::File | Kind::Memory) {
             self.look(PollFlags::IN)?;
         }
         Ok(read(&self.fd, buf)?)
@@ -109,7 +120,7 @@ impl Shared {
                 other => return Ok(other?),
             }
         }
-        if self.kind == Kind::File {
+        if matches!(self.kind, Kind::File | Kind::Memory) {
             return Ok(write(&self.fd, buf)?);
         }
         self.look(PollFlags::OUT)?;

@@ -109,6 +109,8 @@ pub struct Room {
     touched: Option<Instant>,
     /// The next chunk goes on then (`-d`).
     held_until: Option<Instant>,
+    /// Somebody has been told something that has not been sent.
+    unsent: bool,
     events: Vec<Event>,
     sent_total: u64,
     received_total: u64,
@@ -149,6 +151,7 @@ impl Room {
             user_ended: None,
             touched: None,
             held_until: None,
+            unsent: false,
             events: Vec::new(),
             sent_total: 0,
             received_total: 0,
@@ -237,6 +240,7 @@ impl Room {
             for _ in 0..ROUNDS {
                 busy = self.speak(now)?;
                 busy |= self.listen(now)?;
+                self.send_all(now);
                 if !busy || self.held_until.is_some() {
                     break;
                 }
@@ -249,6 +253,7 @@ impl Room {
         // Whoever is gone may have held the others back.
         busy |= self.sweep(now);
         self.say_farewells(now);
+        self.send_all(now);
         self.flush_output()?;
         self.judge(now)?;
         if self.user_ended.is_some() && self.manners.user_end == UserEnd::Leave && self.is_empty() {
@@ -390,13 +395,37 @@ impl Room {
                 member.took = now;
             }
             member.queue.extend_from_slice(words);
-            member.flush(now);
-            if member.deaf.is_some() {
-                self.wake(key);
-            } else if self.purpose != Purpose::Gather && member.pending() > QUEUE {
-                self.stuck.push(key);
+            // What else is said in this round goes with it, unless it is a datagram of its own.
+            if member.endpoint.datagrams().is_some() || member.pending() >= CHUNK {
+                self.send(key, now);
+            } else {
+                self.unsent = true;
             }
         }
+    }
+
+    /// What a member has been told goes out.
+    fn send(&mut self, key: usize, now: Instant) {
+        let Some(member) = self.members.get_mut(key) else { return };
+        member.flush(now);
+        if member.deaf.is_some() {
+            self.wake(key);
+        } else if self.purpose != Purpose::Gather && member.pending() > QUEUE {
+            self.stuck.push(key);
+        }
+    }
+
+    /// What everybody has been told in this round goes out: one call for each, not for each word.
+    fn send_all(&mut self, now: Instant) {
+        if !std::mem::take(&mut self.unsent) {
+            return;
+        }
+        for key in self.talkers() {
+            if self.members.get(key).is_some_and(|member| member.pending() > 0) {
+                self.send(key, now);
+            }
+        }
+        self.drop_stuck(now);
     }
 
     /// What a member has said goes to the others.
