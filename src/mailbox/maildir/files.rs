@@ -4,7 +4,7 @@
 //! is the name for good; S is the size of the file, W the same with CR LF at the ends of lines, so
 //! that nobody has to read it to know.
 
-use crate::mailbox::{refusal, step};
+use crate::mailbox::{refusal, step, sync_dir};
 use crate::proto::store::{Flags, Result};
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -215,11 +215,6 @@ pub(super) fn unplace(dir: &Path, base: &str, letters: &str) {
         // It has one of these names, or somebody else has given it another.
         let _ = fs::remove_file(dir.join(name));
     }
-}
-
-/// What a directory says is on disk, too.
-pub(super) fn sync_dir(dir: &Path) -> io::Result<()> {
-    File::open(dir)?.sync_all()
 }
 
 /// Seconds since 1970.

@@ -3,7 +3,7 @@
 use super::files::{self, Draft, flags, letters, split};
 use super::index::{self, Entry, Index, Lock};
 use crate::mailbox::memory::with_crlf;
-use crate::mailbox::{refusal, step};
+use crate::mailbox::{refusal, step, sync_dir};
 use crate::proto::store::{Copied, Flags, Folder, Message, Refusal, Result};
 use std::collections::{HashMap, HashSet};
 use std::fs;
@@ -354,7 +354,7 @@ impl Folder for Open {
             }
         }
         step();
-        files::sync_dir(&self.dir.join("cur")).map_err(|e| refusal(&e))?;
+        sync_dir(&self.dir.join("cur")).map_err(|e| refusal(&e))?;
         self.scan_under(&lock)
     }
 

@@ -10,8 +10,7 @@
 //! In the directory of the whole, `ncat-validity` has the last UIDVALIDITY that was given to any
 //! folder, so that one made anew within the same second is another one all the same.
 
-use super::files::sync_dir;
-use crate::mailbox::{refusal, step};
+use crate::mailbox::{refusal, step, sync_dir};
 use crate::proto::store::Result;
 use std::collections::{HashMap, HashSet};
 use std::fmt::Write as _;

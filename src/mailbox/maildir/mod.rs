@@ -7,7 +7,7 @@ mod index;
 
 use super::memory::status_of;
 use super::names::{self, canonical};
-use super::{refusal, step};
+use super::{refusal, step, sync_dir};
 use crate::proto::imap::utf7;
 use crate::proto::store::{Flags, Folder, INBOX, Listed, Refusal, Result, Status, Store};
 use files::Draft;
@@ -156,7 +156,7 @@ impl Maildir {
         let made = files::make(&draft)
             .and_then(|()| fs::rename(&draft, &dir).map_err(|e| refusal(&e)))
             .inspect(|()| step())
-            .and_then(|()| files::sync_dir(&self.base).map_err(|e| refusal(&e)));
+            .and_then(|()| sync_dir(&self.base).map_err(|e| refusal(&e)));
         if made.is_err() {
             // It may have got nowhere at all.
             let _ = fs::remove_dir_all(&draft);
@@ -208,9 +208,7 @@ impl Store for Maildir {
         }
         // First it is no folder any more, then it goes: who is interrupted leaves no half of one.
         let gone = self.base.join(format!("ncat-gone-{}", crate::sys::random_hex()));
-        fs::rename(&dir, &gone)
-            .and_then(|()| files::sync_dir(&self.base))
-            .map_err(|e| refusal(&e))?;
+        fs::rename(&dir, &gone).and_then(|()| sync_dir(&self.base)).map_err(|e| refusal(&e))?;
         step();
         // What cannot be removed now is tidied away later.
         let _ = fs::remove_dir_all(&gone);
@@ -235,7 +233,7 @@ impl Store for Maildir {
             fs::rename(old, new).map_err(|e| refusal(&e))?;
             step();
         }
-        files::sync_dir(&self.base).map_err(|e| refusal(&e))
+        sync_dir(&self.base).map_err(|e| refusal(&e))
     }
 
     fn subscribe(&mut self, name: &str, wanted: bool) -> Result<()> {
@@ -260,7 +258,7 @@ impl Store for Maildir {
             step();
             fs::rename(&draft, self.base.join("subscriptions"))?;
             step();
-            files::sync_dir(&self.base)
+            sync_dir(&self.base)
         };
         write().map_err(|e: io::Error| {
             let _ = fs::remove_file(&draft);

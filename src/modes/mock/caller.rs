@@ -1,7 +1,7 @@
 //! One caller of a mock server, from the handshake to the farewell.
 
 use super::Mock;
-use super::keep::Around;
+use super::keep::{Around, is_in_use};
 use crate::engine::dialogue::{Dialogue, Outcome};
 use crate::engine::farewell::Farewell;
 use crate::engine::handshake::Handshake;
@@ -15,7 +15,7 @@ use crate::net::buf::Buf;
 use crate::net::endpoint::{Endpoint, Moved};
 use crate::net::tls::Tls;
 use crate::proto::fault::{Act, What};
-use crate::proto::serving::{Event, Server};
+use crate::proto::serving::{Delivery, Event, Server};
 use mio::Registry;
 use std::io;
 use std::sync::{Arc, PoisonError};
@@ -23,6 +23,10 @@ use std::time::{Duration, Instant};
 
 /// How often a mailbox is looked at for somebody who waits for news.
 const GLANCE: Duration = Duration::from_millis(100);
+
+/// How long another program may have a mailbox locked, and how often we try.
+const LOCKED: Duration = Duration::from_secs(5);
+const TRY_AGAIN: Duration = Duration::from_millis(50);
 
 /// What is dropped in one piece.
 const SCRAP: usize = 16 * 1024;
@@ -36,6 +40,9 @@ enum Phase {
     Talking(Talk),
     /// It goes on then.
     Held(Talk, Instant),
+    /// A message waits for a mailbox that another program has locked: until when, and when it is
+    /// tried again.
+    Waiting(Talk, Box<Delivery>, Instant, Instant),
     /// Nothing is said any more.
     Hung(Endpoint, Buf),
     Parting(Farewell),
@@ -181,6 +188,40 @@ impl<'a> Caller<'a> {
         Tls::server(Arc::clone(config)).map_err(|failure| Error::machine(failure.to_string()))
     }
 
+    /// Keeps a message, or waits for a mailbox that another program has locked.
+    fn keep(
+        &mut self,
+        mut talk: Talk,
+        delivery: Box<Delivery>,
+        until: Instant,
+        now: Instant,
+    ) -> Phase {
+        let around = Around::of(&self.name, talk.peer());
+        let mut keeper = self.mock.keeper.lock().unwrap_or_else(PoisonError::into_inner);
+        let outcome = keeper.keep(&delivery, &around);
+        drop(keeper);
+        if is_in_use(&outcome) && now < until {
+            if now + LOCKED == until {
+                self.story("another program has the mailbox locked: its message waits");
+            }
+            return Phase::Waiting(talk, delivery, until, now + TRY_AGAIN);
+        }
+        for one in &outcome {
+            match one {
+                Ok(id) => self.story(&format!(
+                    "a message of {} octets is kept as {id}",
+                    delivery.content.len()
+                )),
+                Err(refusal) => self.mock.report.warning(format_args!(
+                    "a message from {} could not be kept: {refusal}",
+                    self.name
+                )),
+            }
+        }
+        talk.machine_mut().answer(outcome);
+        Phase::Talking(talk)
+    }
+
     fn happen(&mut self, event: Event, mut talk: Talk, now: Instant) -> Phase {
         match event {
             Event::Story(what) => self.story(&what),
@@ -191,25 +232,7 @@ impl<'a> Caller<'a> {
                     self.story(&format!("lint: {what}"));
                 }
             }
-            Event::Message(delivery) => {
-                let around = Around::of(&self.name, talk.peer());
-                let mut keeper = self.mock.keeper.lock().unwrap_or_else(PoisonError::into_inner);
-                let outcome = keeper.keep(&delivery, &around);
-                for one in &outcome {
-                    match one {
-                        Ok(id) => self.story(&format!(
-                            "a message of {} octets is kept as {id}",
-                            delivery.content.len()
-                        )),
-                        Err(refusal) => self.mock.report.warning(format_args!(
-                            "a message from {} could not be kept: {refusal}",
-                            self.name
-                        )),
-                    }
-                }
-                drop(keeper);
-                talk.machine_mut().answer(outcome);
-            }
+            Event::Message(delivery) => return self.keep(talk, delivery, now + LOCKED, now),
             Event::Changed => {}
             Event::Fault(act) => {
                 self.story(&format!("a fault, on demand: {act:?}"));
@@ -262,7 +285,9 @@ impl Conversation for Caller<'_> {
                 (side == REMOTE).then_some(endpoint)
             }
             Phase::Handshake(handshake) => handshake.endpoint(side),
-            Phase::Talking(talk) | Phase::Held(talk, _) => talk.side(side),
+            Phase::Talking(talk) | Phase::Held(talk, _) | Phase::Waiting(talk, ..) => {
+                talk.side(side)
+            }
             Phase::Parting(farewell) => farewell.endpoint(side),
             Phase::Nowhere => None,
         }
@@ -302,6 +327,13 @@ impl Conversation for Caller<'_> {
                     return Ok(Status::Waiting);
                 }
                 Phase::Held(talk, _) => self.phase = Phase::Talking(talk),
+                Phase::Waiting(talk, delivery, until, next) if next > now => {
+                    self.phase = Phase::Waiting(talk, delivery, until, next);
+                    return Ok(Status::Waiting);
+                }
+                Phase::Waiting(talk, delivery, until, _) => {
+                    self.phase = self.keep(talk, delivery, until, now);
+                }
                 Phase::Hung(mut endpoint, mut scrap) => {
                     if !is_gone(&mut endpoint, &mut scrap) {
                         self.phase = Phase::Hung(endpoint, scrap);
@@ -325,7 +357,7 @@ impl Conversation for Caller<'_> {
         match &self.phase {
             Phase::Accepted(_, until) => *until,
             Phase::Handshake(handshake) => handshake.deadline(),
-            Phase::Held(_, until) => Some(*until),
+            Phase::Held(_, until) | Phase::Waiting(.., until) => Some(*until),
             Phase::Talking(talk) => {
                 let idle = (!self.warned).then(|| self.heard.1 + self.mock.config.idle);
                 [talk.deadline(), self.hurry, self.glance, idle].into_iter().flatten().min()

@@ -524,13 +524,12 @@ impl Server {
             Err(Refusal::NoSuchFolder | Refusal::BadName(_)) => {
                 self.reply(ports, 550, "5.1.1 There is no mailbox for this address");
             }
-            Err(
-                Refusal::Exists
-                | Refusal::ReadOnly
-                | Refusal::InUse
-                | Refusal::Gone
-                | Refusal::Broken(_),
-            ) => self.reply(ports, 451, "4.3.0 The message could not be kept"),
+            Err(Refusal::InUse) => {
+                self.reply(ports, 451, "4.2.0 Another program has locked the mailbox");
+            }
+            Err(Refusal::Exists | Refusal::ReadOnly | Refusal::Gone | Refusal::Broken(_)) => {
+                self.reply(ports, 451, "4.3.0 The message could not be kept")
+            }
         }
     }
 
