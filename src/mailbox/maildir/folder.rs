@@ -88,7 +88,8 @@ impl Open {
     fn load(&self, _: &Lock) -> Result<Index> {
         let index = Index::read(&self.dir);
         if self.index.validity == 0 {
-            return index.map_or_else(|| Index::fresh(&self.base, &self.dir), Ok);
+            let fresh = || Index::fresh(&self.base, &self.dir).map_err(|e| refusal(&e));
+            return index.map_or_else(fresh, Ok);
         }
         // Others may have given UIDs since, so ours cannot stand for one that is lost.
         index
@@ -146,8 +147,8 @@ impl Open {
                 Refusal::Broken("there are no more UIDs in this folder".to_owned())
             })?;
         }
-        if index != before || !self.dir.join(index::FILE).exists() {
-            index.save(&self.dir)?;
+        if index != before || index.is_fresh() || !self.dir.join(index::FILE).exists() {
+            index.update(&self.dir, &before)?;
         }
         self.known = found
             .into_iter()
@@ -261,6 +262,7 @@ impl Open {
             return Ok(());
         }
         let mut index = self.load(lock)?;
+        let before = index.clone();
         let in_use: HashSet<char> = self.known.iter().flat_map(|k| k.letters.chars()).collect();
         for keyword in keywords.iter().filter(|keyword| *keyword != "$Forwarded") {
             let known = index.keywords.contains(keyword);
@@ -277,7 +279,7 @@ impl Open {
                 index.keywords.push(keyword.clone());
             }
         }
-        index.save(&self.dir)?;
+        index.update(&self.dir, &before)?;
         self.index = index;
         Ok(())
     }
