@@ -170,12 +170,18 @@ fn zone(word: &str) -> Option<(bool, u8, u8)> {
     Some((word.starts_with('-'), hours, minutes))
 }
 
+/// Lines end in CR LF, as the one before the message tells: otherwise a CR is the message's.
+fn has_crlf(raw: &[u8]) -> bool {
+    memchr::memchr(b'\n', raw).is_some_and(|end| raw[..end].ends_with(b"\r"))
+}
+
 /// A message of the file without the line ends behind it, which are the writer's: at most those
 /// of its last line and of the empty line after it.
 pub fn trim(raw: &[u8]) -> &[u8] {
+    let crlf = has_crlf(raw);
     let cut = |raw: &'_ [u8]| {
         let end = raw.strip_suffix(b"\n")?;
-        Some(end.strip_suffix(b"\r").unwrap_or(end).len())
+        Some(end.strip_suffix(b"\r").filter(|_| crlf).unwrap_or(end).len())
     };
     let once = cut(raw).map_or(raw, |end| &raw[..end]);
     cut(once).map_or(once, |end| &once[..end])
@@ -186,19 +192,16 @@ pub fn trim(raw: &[u8]) -> &[u8] {
 pub fn decode(trimmed: &[u8]) -> Vec<u8> {
     let Some(first) = memchr::memchr(b'\n', trimmed) else { return Vec::new() };
     let rest = &trimmed[first + 1..];
+    // Some put a message with CR LF behind a line without.
+    let lines = || rest.split(|&b| b == b'\n');
+    let crlf = has_crlf(trimmed) || lines().all(|line| line.ends_with(b"\r"));
     let mut out = Vec::with_capacity(rest.len() + rest.len() / 32 + 2);
-    let mut left = Some(rest);
-    while let Some(lines) = left {
-        let (line, more) = match memchr::memchr(b'\n', lines) {
-            Some(at) => (&lines[..at], Some(&lines[at + 1..])),
-            None => (lines, None),
-        };
+    for line in lines() {
         let quotes = line.iter().position(|&b| b != b'>').unwrap_or(line.len());
         let quoted = quotes > 0 && line[quotes..].starts_with(MARK);
         let line = &line[usize::from(quoted)..];
-        out.extend_from_slice(line.strip_suffix(b"\r").unwrap_or(line));
+        out.extend_from_slice(line.strip_suffix(b"\r").filter(|_| crlf).unwrap_or(line));
         out.extend_from_slice(b"\r\n");
-        left = more;
     }
     out
 }
@@ -245,7 +248,7 @@ mod tests {
 
     #[test]
     fn what_was_written_is_read_back() {
-        let all: [&[u8]; 8] = [
+        let all: [&[u8]; 9] = [
             b"S: 1\r\n\r\nFrom me\r\n>From you\r\n>>From x\r\n",
             b"",
             b"\r\n",
@@ -253,6 +256,7 @@ mod tests {
             b">\r\n",
             b"From ann@x Wed Nov 25 17:45:00 2026\r\n",
             b"a\rb\r\n",
+            b"a\r\nb\r\r\n\r\r\n",
             b"end\r\n\r\n",
         ];
         let (mut mbox, mut file) = (Mboxrd::default(), Vec::new());
@@ -288,6 +292,8 @@ mod tests {
                 "\n\nFrom a Wed Nov 25 17:45:00 CET 2026\nS: 1\n\nFrom here on\nit goes\n\nFrom me to you\n",
                 body(&["S: 1\r\n\r\nFrom here on\r\nit goes\r\n\r\nFrom me to you\r\n"]),
             ),
+            // Only the line before it has LF.
+            ("From a\nS: 1\r\n\r\none\r\n\n", body(&["S: 1\r\n\r\none\r\n"])),
             ("From a\n\nFrom b\n\n", body(&["", ""])),
             ("", body(&[])),
             ("\n\r\n\n", body(&[])),
