@@ -121,16 +121,18 @@ pub(super) fn make(dir: &Path) -> Result<()> {
     if PARTS.iter().all(|part| dir.join(part).is_dir()) {
         return Ok(());
     }
-    let made = || {
-        for part in PARTS {
-            fs::create_dir_all(dir.join(part))?;
-            step();
-        }
-        // A message is not on disk before its directory is.
-        sync_dir(dir)?;
-        sync_dir(&dir.join(".."))
-    };
-    made().map_err(|e: io::Error| refusal(&e))
+    make_parts(dir).map_err(|e| refusal(&e))
+}
+
+/// The same, for somebody who asks the system.
+pub(super) fn make_parts(dir: &Path) -> io::Result<()> {
+    for part in PARTS {
+        fs::create_dir_all(dir.join(part))?;
+        step();
+    }
+    // A message is not on disk before its directory is.
+    sync_dir(dir)?;
+    sync_dir(&dir.join(".."))
 }
 
 /// A message that is on disk under `tmp`, and goes to its place by a rename.
@@ -185,12 +187,15 @@ impl<'a> Draft<'a> {
         Ok(())
     }
 
-    /// Puts it where it can be seen; with flags, the person has seen it before.
+    /// From where to where it goes.
+    pub(super) fn way(&self, letters: &str) -> (PathBuf, PathBuf) {
+        let (part, name) = place_of(&self.base, letters);
+        (self.file.clone(), self.dir.join(part).join(name))
+    }
+
+    /// Puts it where it can be seen.
     pub(super) fn place(self, letters: &str) -> Result<String> {
-        let (part, name) = match letters {
-            "" => ("new", self.base.clone()),
-            letters => ("cur", format!("{}:2,{letters}", self.base)),
-        };
+        let (part, name) = place_of(&self.base, letters);
         let to = self.dir.join(part);
         let place = || {
             fs::rename(&self.file, to.join(&name))?;
@@ -204,6 +209,14 @@ impl<'a> Draft<'a> {
         })?;
         step();
         Ok(self.base.clone())
+    }
+}
+
+/// Where a message is: with flags, the person has seen it before.
+pub(super) fn place_of(base: &str, letters: &str) -> (&'static str, String) {
+    match letters {
+        "" => ("new", base.to_owned()),
+        letters => ("cur", format!("{base}:2,{letters}")),
     }
 }
 

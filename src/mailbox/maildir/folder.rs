@@ -2,6 +2,7 @@
 
 use super::files::{self, Draft, flags, letters, split};
 use super::index::{self, Entry, Index, Lock};
+use super::moves::{self, Moves};
 use crate::mailbox::memory::with_crlf;
 use crate::mailbox::{refusal, step, sync_dir};
 use crate::proto::store::{Copied, Flags, Folder, Message, Refusal, Result};
@@ -70,12 +71,13 @@ impl Open {
         times.iter().all(is_settled).then_some(times)
     }
 
-    fn lock(&self) -> Result<Lock> {
+    pub(super) fn lock(&self) -> Result<Lock> {
         Lock::take(&self.dir)
     }
 
     /// Looks what is there, if anything has changed.
     fn scan(&mut self) -> Result<()> {
+        moves::settle(&self.base)?;
         let stamp = self.stamp();
         if stamp.is_some() && stamp == self.stamp {
             return Ok(());
@@ -98,7 +100,7 @@ impl Open {
     }
 
     /// Looks what is there, and gives UIDs to what has none.
-    fn scan_under(&mut self, lock: &Lock) -> Result<()> {
+    pub(super) fn scan_under(&mut self, lock: &Lock) -> Result<()> {
         // What changes from here on has another time, and is seen the next time.
         let stamp = self.stamp();
         let mut index = self.load(lock)?;
@@ -254,6 +256,21 @@ impl Open {
         Ok(letters(flags, &self.index.keywords))
     }
 
+    /// What is to be done so that all messages are in another folder, and only there, which is
+    /// made for them.
+    pub(super) fn all_to(&self, folder: &str) -> Moves {
+        let way = |known: &Known| {
+            let (part, name) = files::place_of(&known.base, &known.letters);
+            let from = known.path.strip_prefix(&self.dir).ok()?.to_str()?;
+            Some((from.to_owned(), format!("{folder}/{part}/{name}")))
+        };
+        Moves {
+            folders: vec![folder.to_owned()],
+            keywords: self.index.keywords.clone(),
+            renames: self.known.iter().filter_map(way).collect(),
+        }
+    }
+
     /// Letters for keywords that have none yet, as far as there are letters.
     fn learn(&mut self, lock: &Lock, keywords: &[String]) -> Result<()> {
         let is_new =
@@ -374,24 +391,23 @@ impl Folder for Open {
                 Err(refusal) => return Err(refusal),
             }
         }
+        let folders = moves::lock(&self.base)?;
         let mut target = Open::new(&self.base, dir.clone(), true)?;
         let mut placed: Vec<(u32, String)> = Vec::new();
-        for (uid, flags, draft) in drafts {
-            let letters = target.letters(&flags)?;
-            match draft.place(&letters) {
-                Ok(base) => placed.push((uid, base)),
-                Err(refusal) => {
-                    // All of them, or none.
-                    let lock = target.lock()?;
-                    target.scan_under(&lock)?;
-                    let copies = target.known.iter();
-                    for known in copies.filter(|k| placed.iter().any(|(_, base)| *base == k.base)) {
-                        let _ = fs::remove_file(&known.path);
-                    }
-                    return Err(refusal);
-                }
-            }
+        let mut plan = Moves::default();
+        for (uid, flags, draft) in &drafts {
+            let (from, to) = draft.way(&target.letters(flags)?);
+            let below = |path: PathBuf| {
+                path.strip_prefix(&self.base).ok().and_then(|path| path.to_str().map(str::to_owned))
+            };
+            let (Some(from), Some(to)) = (below(from), below(to)) else { continue };
+            plan.renames.push((from, to));
+            placed.push((*uid, draft.base.clone()));
         }
+        if !placed.is_empty() {
+            plan.carry_out(&self.base, &folders)?;
+        }
+        drop((drafts, folders));
         let lock = target.lock()?;
         target.scan_under(&lock)?;
         let uid_of = |base: &String| {

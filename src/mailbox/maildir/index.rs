@@ -93,7 +93,7 @@ impl Index {
         Self::parse(&fs::read_to_string(dir.join(FILE)).ok()?)
     }
 
-    fn parse(text: &str) -> Option<Self> {
+    pub(super) fn parse(text: &str) -> Option<Self> {
         // It is written anew by rename, so that much is whole; one without its end is damaged.
         let (text, since) = text.split_once("\nend\n")?;
         let mut lines = text.lines();
@@ -187,13 +187,18 @@ impl Index {
 
     /// Writes it anew, under the lock, so that it is whole whenever somebody looks.
     pub(super) fn save(&mut self, dir: &Path) -> Result<()> {
-        journal::replace(&dir.join(FILE), &self.text()).map_err(|e| refusal(&e))?;
+        self.write(dir).map_err(|e| refusal(&e))?;
         self.grown = 0;
         Ok(())
     }
 
+    /// The same, once and for all.
+    pub(super) fn write(&self, dir: &Path) -> io::Result<()> {
+        journal::replace(&dir.join(FILE), &self.text())
+    }
+
     /// As it is when it is written anew.
-    fn text(&self) -> String {
+    pub(super) fn text(&self) -> String {
         let mut text = format!("ncat-index 1 {} {}\n", self.validity, self.next);
         for keyword in &self.keywords {
             // Writing to a String cannot fail.
