@@ -177,6 +177,13 @@ fn file_name(name: &str) -> store::Result<String> {
     }
 }
 
+/// What is understood of a text that may be an index, or moves that somebody has left, is
+/// understood again once it is written anew: for the fuzzer.
+#[doc(hidden)]
+pub fn reads_indexes_again(text: &str) -> bool {
+    maildir::reads_again(text) && mbox::reads_again(text)
+}
+
 /// Between any two things that are done to a disk: here a test ends the process.
 #[cfg(not(test))]
 fn step() {}

@@ -174,6 +174,14 @@ impl Maildir {
     }
 }
 
+/// See [`super::reads_indexes_again`].
+pub(super) fn reads_again(text: &str) -> bool {
+    let index = Index::parse(text).map(|index| index.text());
+    let moves = Moves::parse(text).map(|moves| moves.text());
+    index.is_none_or(|text| Index::parse(&text).is_some_and(|again| again.text() == text))
+        && moves.is_none_or(|text| Moves::parse(&text).is_some_and(|again| again.text() == text))
+}
+
 impl Store for Maildir {
     fn folders(&mut self) -> Result<Vec<Listed>> {
         moves::settle(&self.base)?;

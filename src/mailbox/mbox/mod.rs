@@ -17,6 +17,7 @@ use super::{refusal, sync_dir};
 use crate::proto::store::{Flags, Folder, INBOX, Listed, Refusal, Result, Status, Store};
 use file::Letter;
 use folder::Open;
+use index::Index;
 use lock::{Access, Locked, Patience};
 use std::collections::BTreeSet;
 use std::fs::{self, File, TryLockError};
@@ -128,6 +129,12 @@ fn only_inbox(name: &str) -> Result<()> {
 /// Why there will be none.
 fn no_folders() -> Refusal {
     Refusal::BadName("an mbox is one folder, INBOX")
+}
+
+/// See [`super::reads_indexes_again`].
+pub(super) fn reads_again(text: &str) -> bool {
+    let text = Index::parse(text).map(|index| index.text());
+    text.is_none_or(|text| Index::parse(&text).is_some_and(|again| again.text() == text))
 }
 
 impl Store for Mbox {
