@@ -8,7 +8,7 @@ use crate::mailbox::{journal, refusal, step, sync_dir};
 use crate::proto::mbox::{self, Mboxrd, Starts};
 use crate::proto::store::{Flags, Refusal, Result};
 use sha2::{Digest, Sha256};
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{FileExt, MetadataExt, chown};
@@ -264,7 +264,7 @@ pub(super) fn take_out(
     files: &Files,
     locked: &mut Locked,
     mut index: Index,
-    uids: &[u32],
+    uids: &HashSet<u32>,
 ) -> Result<Index> {
     let (gone, kept): (Vec<_>, Vec<_>) =
         index.entries.into_iter().partition(|entry| uids.contains(&entry.uid));

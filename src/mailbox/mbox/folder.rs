@@ -41,16 +41,34 @@ impl Open {
         Some([one(&self.files.mbox)?, one(&self.files.index)?])
     }
 
+    /// Nothing has been written since we looked.
+    fn is_current(&self) -> bool {
+        self.key.is_some() && self.key == self.key()
+    }
+
     /// Looks what is there, if anything has changed.
     fn refresh(&mut self) -> Result<()> {
-        if self.key.is_some() && self.key == self.key() {
+        if self.is_current() {
             return Ok(());
         }
-        let (_locked, mut index) = match self.current(Access::Read) {
+        match self.current(Access::Read) {
             // What has been told stays true meanwhile.
-            Err(Refusal::InUse) if self.key.is_some() => return Ok(()),
-            other => other?,
-        };
+            Err(Refusal::InUse) if self.key.is_some() => Ok(()),
+            other => other.map(drop),
+        }
+    }
+
+    /// The locks: what we know is true as long as one has them.
+    fn current(&mut self, access: Access) -> Result<Locked> {
+        let locked = Locked::take(&self.files, access, Patience::Some)?;
+        if self.is_current() {
+            return Ok(locked);
+        }
+        let (locked, mut index) = load(&self.files, locked)?;
+        if self.index.validity != 0 && self.index.validity != index.validity {
+            let why = "the mailbox was replaced while it was open";
+            return Err(Refusal::Broken(why.to_owned()));
+        }
         let last = index.entries.last().map_or(0, |entry| entry.uid);
         if !self.read_only && last > index.seen {
             let new = index.entries.iter().filter(|entry| entry.uid > index.seen);
@@ -60,7 +78,7 @@ impl Open {
         }
         self.index = index;
         self.key = self.key();
-        Ok(())
+        Ok(locked)
     }
 
     /// Adds a line to the index, of which all is true.
@@ -71,24 +89,13 @@ impl Open {
             .map_err(|e| refusal(&e))
     }
 
-    /// The locks, and what is true as long as one has them.
-    fn current(&self, access: Access) -> Result<(Locked, Index)> {
-        let (locked, index) = current(&self.files, access)?;
-        if self.index.validity != 0 && self.index.validity != index.validity {
-            let why = "the mailbox was replaced while it was open";
-            return Err(Refusal::Broken(why.to_owned()));
-        }
-        Ok((locked, index))
-    }
-
     fn writable(&self) -> Result<()> {
         if self.read_only { Err(Refusal::ReadOnly) } else { Ok(()) }
     }
 }
 
-/// The locks, and what is true as long as one has them.
-fn current(files: &Files, access: Access) -> Result<(Locked, Index)> {
-    let locked = Locked::take(files, access, Patience::Some)?;
+/// What is true, and the locks as long as which it is.
+fn load(files: &Files, locked: Locked) -> Result<(Locked, Index)> {
     let index = Index::load(files);
     let stamp = locked.file.metadata().map(|data| index::stamp(&data)).map_err(|e| refusal(&e))?;
     if index.stamp == Some(stamp) {
@@ -127,31 +134,42 @@ impl Folder for Open {
     }
 
     fn read(&mut self, uid: u32) -> Result<Vec<u8>> {
-        let (locked, index) = self.current(Access::Read)?;
-        let entry = index.find(uid).ok_or(Refusal::Gone)?;
+        let locked = self.current(Access::Read)?;
+        let entry = self.index.find(uid).ok_or(Refusal::Gone)?;
         let raw = file::read(&locked.file, entry.offset, entry.length).map_err(|e| refusal(&e))?;
         Ok(mbox::decode(&raw))
     }
 
     fn mark(&mut self, uid: u32, flags: &Flags) -> Result<()> {
         self.writable()?;
-        let (_locked, index) = self.current(Access::Read)?;
-        let entry = index.find(uid).ok_or(Refusal::Gone)?;
-        if entry.flags == *flags {
+        let _locked = self.current(Access::Read)?;
+        let at = self.index.entries.binary_search_by_key(&uid, |entry| entry.uid);
+        let at = at.map_err(|_| Refusal::Gone)?;
+        let flags = index::kept(flags);
+        if self.index.entries[at].flags == flags {
             return Ok(());
         }
-        self.note(&index, &index::marking(uid, flags))
+        self.note(&self.index, &index::marking(uid, &flags))?;
+        self.index.entries[at].flags = flags;
+        self.key = self.key();
+        Ok(())
     }
 
     fn remove(&mut self, uids: &[u32]) -> Result<()> {
         self.writable()?;
-        let (mut locked, index) = self.current(Access::Write)?;
-        file::take_out(&self.files, &mut locked, index, uids).map(drop)
+        let mut locked = self.current(Access::Write)?;
+        // Whatever comes of it, it is looked at again.
+        self.key = None;
+        let uids = uids.iter().copied().collect();
+        self.index = file::take_out(&self.files, &mut locked, self.index.clone(), &uids)?;
+        self.key = self.key();
+        Ok(())
     }
 
     fn copy(&mut self, uids: &[u32], to: &str) -> Result<Copied> {
         only_inbox(to)?;
-        let (mut locked, index) = self.current(Access::Write)?;
+        let mut locked = self.current(Access::Write)?;
+        let (index, uids) = (&self.index, uids.iter().collect::<HashSet<_>>());
         let mut found = Vec::new();
         for entry in index.entries.iter().filter(|entry| uids.contains(&entry.uid)) {
             let raw = file::read(&locked.file, entry.offset, entry.length);

@@ -240,6 +240,12 @@ fn written(flags: &Flags) -> String {
     text
 }
 
+/// What is kept of marks.
+pub(super) fn kept(flags: &Flags) -> Flags {
+    let keywords = flags.keywords.iter().filter(|keyword| fits(keyword)).cloned().collect();
+    Flags { keywords, ..*flags }
+}
+
 fn fits(keyword: &str) -> bool {
     !keyword.is_empty() && keyword.chars().all(|c| c.is_ascii_graphic())
 }

@@ -274,7 +274,7 @@ fn many_deliver_mark_and_remove_at_once_and_nothing_is_lost_or_doubled() {
 }
 
 #[test]
-fn a_long_index_is_written_anew() {
+fn a_long_index_is_written_anew_when_it_is_read() {
     let dir = tempfile::tempdir().unwrap();
     let path = mbox_in(&dir);
     let mut store = Mbox::at(&path).unwrap();
@@ -286,8 +286,8 @@ fn a_long_index_is_written_anew() {
         folder.mark(1, &Flags { seen: n % 2 == 0, ..none() }).unwrap();
         longest = longest.max(std::fs::metadata(&index).unwrap().len());
     }
-    assert!(std::fs::metadata(&index).unwrap().len() < longest / 2, "of {longest}");
     assert!(!look(&mut store)[0].flags.seen);
+    assert!(std::fs::metadata(&index).unwrap().len() < longest / 100, "of {longest}");
 }
 
 #[test]
