@@ -8,6 +8,7 @@ use std::process::Command;
 use std::time::Duration;
 use tool::{
     NCAT, Running, arg, dir, file_in, have, ncat, noise, run, run_other, same, serving, spawn,
+    wait_until,
 };
 
 /// A message that is hard on whoever carries it: dots, long lines, octets over 127.
@@ -533,14 +534,20 @@ fn each_user_has_a_mailbox_of_his_own() {
     let dir = dir();
     let base = dir.path().join("boxes");
     let users = ["--auth", "ann:1", "--auth", "bob:2", "--mailbox", arg(&base)];
-    let (_smtp, port) = serving(
+    let (smtp, port) = serving(
         &[&["--smtp", "-k", "--mailbox", arg(&base), "--mailbox-per", "user"][..]].concat(),
     );
     let place = format!("127.0.0.1:{port}");
-    for to in ["ann@x.test", "Bob+tag@y.test"] {
+    for to in ["ann@x.test", "Bob+tag@y.test,bob@z.test"] {
         let args = ["--smtp", &place, "--from", "a@b", "--to", to, "--subject", to, "--body", "x"];
         run(&args, "").expect_code(0);
     }
+    // Where a message went is what a person wants to know, once for each mailbox.
+    wait_until("both to leave", || smtp.stderr().matches(" has left: ").count() == 2);
+    let story = smtp.stderr();
+    let kept = story.lines().filter(|line| line.contains(" octets is kept as "));
+    let places: Vec<_> = kept.map(|line| line.rsplit_once(" in ").map(|(_, name)| name)).collect();
+    assert_eq!(places, [Some("ann"), Some("bob")], "{story}");
     let (_pop3, port) = serving(&[&["--pop3", "-k"][..], &users].concat());
     let place = format!("127.0.0.1:{port}");
     for (auth, subject) in [("ann:1", "ann@x.test"), ("bob:2", "Bob+tag@y.test")] {
@@ -729,4 +736,47 @@ fn practice_needs_no_server_and_forgets_nothing_of_the_lesson() {
     run(&["--practice"], "").expect_code(2).expect_stderr("goes with --smtp");
     run(&["--smtp", "--practice", "mail.test"], "").expect_code(2).expect_stderr("calls nobody");
     run(&["-l", "--smtp", "--practice"], "").expect_code(2).expect_stderr("a server of its own");
+}
+
+#[test]
+fn a_bounce_goes_to_the_mailbox_of_its_sender() {
+    let dir = dir();
+    let base = dir.path().join("box");
+    let (server, port) =
+        serving(&["--smtp", "--bounce", "--mailbox", arg(&base), "--mailbox-per", "rcpt"]);
+    let script = r#"
+import smtplib, sys
+with smtplib.SMTP('127.0.0.1', int(sys.argv[1])) as s:
+    s.sendmail('ann@a.test', ['bob@b.test'], b'Subject: lost\r\n\r\nGr\xc3\xbcezi\r\n',
+               mail_options=['BODY=8BITMIME', 'ENVID=x1'], rcpt_options=['ORCPT=rfc822;Bob@b.test'])
+"#;
+    python(script, port).finish().expect_code(0);
+    server.finish().expect_code(0);
+    assert!(!base.join("bob@b.test").exists());
+    let new: Vec<_> = std::fs::read_dir(base.join("ann@a.test/new")).unwrap().collect();
+    assert_eq!(new.len(), 1);
+    // What others make of it: Python's parser takes reports apart.
+    let check = r#"
+import email, email.policy, sys
+m = email.message_from_binary_file(open(sys.argv[1], 'rb'), policy=email.policy.default)
+assert m.get_content_type() == 'multipart/report', m.get_content_type()
+assert m.get_param('report-type') == 'delivery-status' and m['Return-Path'] == '<>', m.items()
+text, status, back = m.iter_parts()
+who = list(status.get_payload())
+assert who[0]['Original-Envelope-Id'] == 'x1' and who[1]['Action'] == 'failed', who
+assert who[1]['Final-Recipient'] == 'rfc822; bob@b.test' and who[1]['Status'] == '5.1.1'
+assert who[1]['Original-Recipient'] == 'rfc822;Bob@b.test'
+print(back.get_payload()[0]['Subject'])
+"#;
+    let file = new[0].as_ref().unwrap().path();
+    let told = run_other("python3", &["-c", check, arg(&file)], "").expect_code(0);
+    assert_eq!(told.text(), "lost\n");
+    let bytes = std::fs::read(&file).unwrap();
+    assert!(memchr::memmem::find(&bytes, "Gr\u{fc}ezi\r\n".as_bytes()).is_some());
+    // A message that nobody sent does not come back: it stays.
+    let (server, port) = serving(&["--smtp", "--bounce"]);
+    let script = "import smtplib, sys\nsmtplib.SMTP('127.0.0.1', int(sys.argv[1])).sendmail('', ['a@b'], b'Subject: x\\n\\n')";
+    python(script, port).finish().expect_code(0);
+    let kept = server.finish().expect_code(0);
+    assert!(kept.text().contains("Return-Path: <>\nReceived: from"), "{}", kept.text());
 }

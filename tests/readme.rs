@@ -40,6 +40,8 @@ const TESTED: &[&str] = &[
     "fetch",
     "mock",
     "mock-mailbox",
+    "banner",
+    "serve",
     "unix",
     "exec",
     "udp",
@@ -357,6 +359,34 @@ fn mail_is_kept_by_one_server_and_handed_out_by_another() {
     let output = recipe.start(2).finish().expect_code(0);
     let list = output.text();
     assert!(list.starts_with("1\t") && list.contains("ann@example.org"), "{list}");
+}
+
+#[test]
+fn a_banner_is_waited_for() {
+    let (server, port) = tool::serving(&["--smtp", "--fault", "greeting=421x2", "--accept", "3"]);
+    let mut recipe = recipe("banner");
+    recipe.put("60:1s", "60:10ms");
+    recipe.put("mail.example 25", &format!("127.0.0.1 {port}"));
+    let output = recipe.run().expect_code(0);
+    assert_eq!(output.text(), "ready\n");
+    server.finish().expect_code(0);
+}
+
+#[test]
+fn files_are_served_and_requests_shown() {
+    if !have("curl") {
+        return;
+    }
+    let mut recipe = recipe("serve");
+    recipe.put("-lk --serve http=. 8080", "-lkv --serve http=. 0");
+    recipe.put("-lk --serve http-dump 8081", "-lkv --serve http-dump 0");
+    file_in(&recipe.dir, "page.txt", "hello\n");
+    let (files, dump) = (recipe.start(0), recipe.start(1));
+    let url = format!("http://localhost:{}/page.txt", files.port());
+    tool::run_other("curl", &["-sS", &url], "").expect_code(0).expect_stdout("hello\n");
+    let url = format!("http://localhost:{}/hook", dump.port());
+    tool::run_other("curl", &["-sS", "-d", "a=b", &url], "").expect_code(0);
+    dump.wait_stdout("POST /hook HTTP/1.1\r\n");
 }
 
 #[test]

@@ -341,6 +341,7 @@ fn serving(options: u8) -> Serving {
         faults: Arc::new(Faults::default()),
         nonce: "nonce".into(),
         number: 1,
+        client: None,
     }
 }
 

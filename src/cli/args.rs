@@ -146,6 +146,10 @@ pub(super) struct Args {
     /// Both, in the order in which they were written.
     #[arg(skip)]
     pub(super) steps: Vec<super::resolve::script::Given>,
+    /// With -l: a service that is built in: echo, discard, chargen, daytime, time, http=DIR (files)
+    /// or http-dump (requests, shown)
+    #[arg(long, value_name = "KIND", allow_hyphen_values = true, help_heading = SERVE)]
+    pub(super) serve: Option<String>,
     /// With -l: connect each caller to this target: host:port, tls://host:port or unix:/path
     #[arg(long, value_name = "TARGET", allow_hyphen_values = true, help_heading = SERVE)]
     pub(super) forward: Option<String>,
@@ -188,7 +192,7 @@ pub(super) struct Args {
     /// 1, 2, 4 ... 60 seconds]
     #[arg(long, value_name = "N[:TIME]", allow_hyphen_values = true, help_heading = ENDS)]
     pub(super) retry: Option<String>,
-    /// Only find out whether somebody answers
+    /// Only find out whether somebody answers, and with --expect what
     #[arg(short = 'z', help_heading = ENDS)]
     pub(super) probe: bool,
     /// Only send; end with the input
@@ -200,6 +204,9 @@ pub(super) struct Args {
     /// End after so many packets of the peer's
     #[arg(short = 'W', value_name = "N", allow_hyphen_values = true, help_heading = ENDS)]
     pub(super) packets: Option<String>,
+    /// End, and well, when the peer has said what this regular expression matches; 7 if it never does
+    #[arg(long, value_name = "RE", allow_hyphen_values = true, help_heading = ENDS)]
+    pub(super) quit_on: Option<String>,
     /// Tell the peer when the input ends: it is told anyway, and scripts for nc say so
     #[arg(short = 'N', help_heading = ENDS)]
     pub(super) tell_end: bool,
@@ -438,9 +445,15 @@ pub(super) struct Args {
     /// Addresses may ask for faults: rcpt550_5.1.1@..., mail451@..., delay3s@...
     #[arg(long, help_heading = MOCK)]
     pub(super) fault_addresses: bool,
+    /// Take every message, and send a report that it failed back to its sender instead
+    #[arg(long, help_heading = MOCK)]
+    pub(super) bounce: bool,
     /// Callers may say whom they speak for, by XCLIENT
     #[arg(long, help_heading = MOCK)]
     pub(super) accept_xclient: bool,
+    /// Callers come by way of a proxy that says who they are (PROXY, v1 or v2)
+    #[arg(long, help_heading = MOCK)]
+    pub(super) accept_proxy: bool,
 
     /// Look NAME up: what concerns mail, or its records of each TYPE
     #[arg(long, help_heading = DNS)]

@@ -417,7 +417,8 @@ impl<M: Machine> Dialogue<M> {
             user_ended: self.patience.manners().send && self.user.source_ended,
             up_done: up_over && (self.peer.told || !half_close || !self.peer.ending),
             up_silent: up_empty,
-            down_done,
+            // In the middle of a turn the machine may have more to say than has been sent.
+            down_done: down_done && !matches!(otherwise, Outcome::Runnable),
         };
         self.up_silent = up_empty && matches!(otherwise, Outcome::Waiting);
         // As in a relay: a cut stream is no reason not to send the rest of ours.
@@ -496,6 +497,14 @@ impl Side {
         self.sent < self.outbox.len()
     }
 
+    /// May something be read? A datagram is a whole: it is heard and answered before the next.
+    fn has_room(&self) -> bool {
+        match self.endpoint.datagrams() {
+            Some(_) => self.inbox.is_empty() && !self.has_words(),
+            None => !self.inbox.is_full(),
+        }
+    }
+
     fn room(&self) -> usize {
         HIGH_WATER.saturating_sub(self.outbox.len() - self.sent)
     }
@@ -541,8 +550,7 @@ impl Side {
                 self.told = self.endpoint.close_write().map_err(Broken::Sink)?;
                 moved |= self.told;
             }
-            if !self.source_ended && !self.deaf && !self.inbox.is_full() && self.endpoint.can_read()
-            {
+            if !self.source_ended && !self.deaf && self.has_room() && self.endpoint.can_read() {
                 let before = self.inbox.bytes().len();
                 match self.endpoint.read(&mut self.inbox).map_err(Broken::Source)? {
                     Moved::Bytes(n) => {

@@ -135,6 +135,12 @@ impl Place {
             Per::Domain => self.base.join(file_name(domain)?),
         })
     }
+
+    /// What the mailbox at `path` is called here, if there is more than one.
+    pub fn name(&self, path: &Path) -> Option<String> {
+        let name = path.strip_prefix(&self.base).ok()?.to_str()?;
+        (!name.is_empty()).then(|| name.to_owned())
+    }
 }
 
 impl Stores for Place {

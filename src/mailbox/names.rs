@@ -62,7 +62,8 @@ pub(super) fn moves<'a>(
     Ok(moves)
 }
 
-/// The list that a person sees: what there is, and what must be there for it. INBOX first.
+/// The list that a person sees: what there is, what must be there for it, and what is subscribed
+/// to. INBOX first.
 pub(super) fn listed<'a>(
     all: impl Iterator<Item = &'a str>,
     subscribed: &BTreeSet<String>,
@@ -73,6 +74,10 @@ pub(super) fn listed<'a>(
             names.entry(above.to_owned()).or_insert(false);
         }
         names.insert(name.to_owned(), true);
+    }
+    // Those who read mail again after a folder is gone still want to see it (RFC 3501 §6.3.9).
+    for name in subscribed {
+        names.entry(name.clone()).or_insert(false);
     }
     let mut list: Vec<_> = names
         .into_iter()

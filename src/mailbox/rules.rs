@@ -163,7 +163,11 @@ fn folders(enter: &mut dyn FnMut() -> Box<dyn Store>) {
         let list = store.folders().unwrap().into_iter();
         list.filter(|listed| listed.subscribed).map(|l| (l.name, l.selectable)).collect()
     };
-    assert_eq!(wanted(&mut *ann), pairs(&[("Neu", true)]));
+    assert_eq!(wanted(&mut *ann), pairs(&[("Neu", true), ("Not/there", false)]));
+    ann.create("Not/there").unwrap();
+    ann.delete("Not/there").unwrap();
+    ann.delete("Not").unwrap();
+    assert_eq!(wanted(&mut *bob), pairs(&[("Neu", true), ("Not/there", false)]));
     ann.subscribe("Neu", false).unwrap();
     ann.subscribe("Not/there", false).unwrap();
     assert_eq!(wanted(&mut *bob), pairs(&[]));

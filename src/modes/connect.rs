@@ -133,7 +133,12 @@ fn persist(
         let tap = tap.share().map_err(cannot)?;
         let result = deliver(config.clone(), mail.clone(), tap, &mut progress, report);
         let sending = mail.as_mut().and_then(|mail| mail.sending.as_mut());
+        let unmet = matches!(&result, Err(error) if error.exit() == Exit::UNMET);
         let again = match (&result, sending) {
+            // Somebody answers, but says something else yet.
+            _ if unmet => true,
+            // What is only asked about may be there, and not ready.
+            (Err(error), None) if config.probe => error.may_pass(),
             (Err(error), _) if !progress.is_through => error.may_pass(),
             (Ok(exit), None) => !progress.is_through && *exit == Exit::NETWORK,
             (_, Some(sending)) => {
@@ -248,10 +253,11 @@ pub(super) fn call(
     }
     let name = config.how.target.name();
     let peer = Peer { name: &name, role: Role::Client };
-    if config.probe && config.how.protocol == Protocol::Datagram {
+    if config.probe && config.how.protocol == Protocol::Datagram && config.script.is_none() {
         return probe_udp(&mut reactor, endpoint, config, &name, report);
     }
-    if config.probe && !mail.as_ref().is_some_and(|mail| mail.upgrade_only) {
+    let asks = config.script.is_some() || mail.as_ref().is_some_and(|mail| mail.upgrade_only);
+    if config.probe && !asks {
         return talk::finish(&mut reactor, None, Ok(()), endpoint, peer);
     }
     let secure = first.is_some();
@@ -274,7 +280,7 @@ pub(super) fn call(
         let later = tls.filter(|_| config.tls_later);
         let upgrade = later.map_or(Upgrade::None, |tls| Upgrade::Client(Box::new(tls)));
         let plan = script::Plan::of(script, &config.session, upgrade, patience, Role::Client);
-        return script::one(scene, &plan, endpoint, early, tap);
+        return script::one(scene, &plan, endpoint, early, tap, !config.probe);
     }
     let result = match (&config.program, mail) {
         (Some(program), _) => serve::one(scene, program, STEP, endpoint, early, tap),

@@ -1,23 +1,22 @@
 //! `-l --forward TARGET`: each caller is connected to the same target, whatever the transports.
 
 use super::call::Target;
+use super::guests::Welcome;
 use super::secure::ReadyTls;
-use super::serve::{Visitor, Welcome};
 use super::talk::{self, Peer, Role};
-use crate::engine::farewell::Farewell;
+use super::visit::{self, Business, Turn, Visit};
 use crate::engine::handshake::Handshake;
 use crate::engine::manners::{Manners, PeerEnd};
 use crate::engine::reactor::Address;
 use crate::engine::relay::Relay;
 use crate::engine::tap::Tap;
-use crate::engine::{Conversation, LOCAL, REMOTE, Status, Trouble, register_sides};
+use crate::engine::{Conversation, LOCAL, REMOTE, Status};
 use crate::error::{Error, words};
 use crate::net::dial::{self, Dial, Source};
 use crate::net::endpoint::Endpoint;
 use crate::net::names::{Family, Lookup, literal};
 use crate::report::Report;
 use mio::Registry;
-use mio::event::Event;
 use std::io;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -42,13 +41,13 @@ pub(super) struct Line {
 }
 
 enum Phase {
-    Handshake(Handshake),
     Looking(Endpoint, Lookup),
     Calling(Endpoint, Box<Dial>),
     /// TLS with the target.
     Securing(Endpoint, Handshake),
     Talking(Box<Relay>),
-    Parting(Farewell),
+    /// The caller is told by an end that the target cannot be had.
+    Failed(Endpoint),
     Nowhere,
 }
 
@@ -62,7 +61,6 @@ pub(super) struct Caller<'a> {
     tap: Option<Tap>,
     phase: Phase,
     totals: (u64, u64),
-    how: Result<(), Trouble>,
     failed: Option<Error>,
 }
 
@@ -73,9 +71,8 @@ pub(super) fn callers<'a>(
     tap: Tap,
     report: &'a Report,
 ) -> Welcome<'a, Caller<'a>> {
-    Box::new(move |endpoint, caller, _, now| {
-        let patience = line.handshake;
-        Caller {
+    Box::new(move |endpoint, caller, _, _| {
+        let business = Caller {
             line,
             registry,
             report,
@@ -83,11 +80,11 @@ pub(super) fn callers<'a>(
             key: 0,
             // A log that cannot be shared is none: the conversation goes on.
             tap: Some(tap.share().unwrap_or_default()),
-            phase: Phase::Handshake(Handshake::new(endpoint, now + patience, patience)),
+            phase: Phase::Nowhere,
             totals: (0, 0),
-            how: Ok(()),
             failed: None,
-        }
+        };
+        Visit::new(endpoint, line.handshake, business)
     })
 }
 
@@ -97,23 +94,23 @@ impl Caller<'_> {
     }
 
     /// The target cannot be had: the caller is told by an end, and the person by a line.
-    fn fail(&mut self, caller: Endpoint, why: &str, now: Instant) -> Phase {
+    fn fail(&mut self, caller: Endpoint, why: &str) -> Phase {
         let target = self.line.target.name();
         let what = format!("cannot connect {} to {target}: {why}", self.name);
         self.failed = Some(Error::network(what));
-        Phase::Parting(Farewell::new(caller, now))
+        Phase::Failed(caller)
     }
 
-    fn begin(&mut self, caller: Endpoint, now: Instant) -> Phase {
+    fn call_on(&mut self, caller: Endpoint, now: Instant) -> Phase {
         self.report.story(format_args!("Connection from {}.", self.name));
         match &self.line.target {
             Target::Unix(path) => match dial::unix(path) {
                 Ok(target) => self.connected(caller, target, now),
-                Err(e) => self.fail(caller, &words(&e), now),
+                Err(e) => self.fail(caller, &words(&e)),
             },
             Target::Vsock { cid, port } => match dial::vsock(*cid, *port, (None, 0)) {
                 Ok(target) => self.connected(caller, target, now),
-                Err(e) => self.fail(caller, &words(&e), now),
+                Err(e) => self.fail(caller, &words(&e)),
             },
             Target::Tcp { host, port } => {
                 if let Some(address) = literal(host, *port) {
@@ -126,7 +123,7 @@ impl Caller<'_> {
                 });
                 match lookup {
                     Ok(lookup) => Phase::Looking(caller, lookup),
-                    Err(e) => self.fail(caller, &words(&e), now),
+                    Err(e) => self.fail(caller, &words(&e)),
                 }
             }
         }
@@ -144,7 +141,7 @@ impl Caller<'_> {
             Some(Ok((target, _))) => self.connected(caller, target, now),
             Some(Err(())) => {
                 let why = dial.failures();
-                self.fail(caller, &why, now)
+                self.fail(caller, &why)
             }
         }
     }
@@ -156,7 +153,7 @@ impl Caller<'_> {
                 let patience = self.line.handshake;
                 Phase::Securing(caller, Handshake::new(target, now + patience, patience))
             }
-            Err(failure) => self.fail(caller, &failure.to_string(), now),
+            Err(failure) => self.fail(caller, &failure.to_string()),
         }
     }
 
@@ -168,11 +165,19 @@ impl Caller<'_> {
     }
 }
 
-impl Conversation for Caller<'_> {
+impl Business for Caller<'_> {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn begin(&mut self, peer: Endpoint, now: Instant) -> Turn {
+        self.phase = self.call_on(peer, now);
+        Turn::Runnable
+    }
+
     fn endpoint(&mut self, side: usize) -> Option<&mut Endpoint> {
         match &mut self.phase {
-            Phase::Handshake(handshake) => handshake.endpoint(side),
-            Phase::Looking(caller, _) | Phase::Calling(caller, _) => {
+            Phase::Looking(caller, _) | Phase::Calling(caller, _) | Phase::Failed(caller) => {
                 (side == REMOTE).then_some(caller)
             }
             Phase::Securing(caller, handshake) => match side {
@@ -181,46 +186,30 @@ impl Conversation for Caller<'_> {
                 _ => None,
             },
             Phase::Talking(relay) => relay.endpoint(side),
-            Phase::Parting(farewell) => farewell.endpoint(side),
             Phase::Nowhere => None,
         }
     }
 
     fn register(&mut self, registry: &Registry, key: usize) -> io::Result<()> {
         self.key = key;
-        register_sides(self, &[LOCAL, REMOTE], registry, key)
+        visit::register_both(self, registry, key)
     }
 
-    fn mark(&mut self, side: usize, event: &Event) {
-        // A look-up or a call only wakes us; they know for themselves.
-        if let Some(endpoint) = self.endpoint(side) {
-            endpoint.mark(event);
-        }
-    }
-
-    fn drive(&mut self, now: Instant) -> Result<Status, Trouble> {
+    fn drive(&mut self, now: Instant) -> Turn {
         loop {
             match std::mem::replace(&mut self.phase, Phase::Nowhere) {
-                Phase::Handshake(mut handshake) => {
-                    let status = handshake.drive(now)?;
-                    if status != Status::Finished {
-                        self.phase = Phase::Handshake(handshake);
-                        return Ok(status);
-                    }
-                    self.phase = self.begin(handshake.into_peer(), now);
-                }
                 Phase::Looking(caller, mut lookup) => match lookup.answer() {
                     Some(Ok(addresses)) => self.phase = self.call(caller, &addresses, now),
-                    Some(Err(why)) => self.phase = self.fail(caller, &why, now),
+                    Some(Err(why)) => self.phase = self.fail(caller, &why),
                     None => {
                         self.phase = Phase::Looking(caller, lookup);
-                        return Ok(Status::Waiting);
+                        return Turn::Waiting;
                     }
                 },
                 Phase::Calling(caller, dial) => {
                     self.phase = self.calling(caller, dial, now);
                     if let Phase::Calling(..) = self.phase {
-                        return Ok(Status::Waiting);
+                        return Turn::Waiting;
                     }
                 }
                 Phase::Securing(caller, mut handshake) => match handshake.drive(now) {
@@ -233,57 +222,42 @@ impl Conversation for Caller<'_> {
                     }
                     Ok(status @ (Status::Waiting | Status::Runnable)) => {
                         self.phase = Phase::Securing(caller, handshake);
-                        return Ok(status);
+                        return Turn::rest(status);
                     }
                     Err(trouble) => {
                         let target = self.line.target.name();
                         let peer = Peer { name: &target, role: Role::Client };
                         self.failed = talk::explain(trouble, peer).err();
-                        self.phase = Phase::Parting(Farewell::new(caller, now));
+                        return Turn::Part(caller, Ok(()));
                     }
                 },
                 Phase::Talking(mut relay) => match relay.drive(now) {
                     Ok(status @ (Status::Waiting | Status::Runnable)) => {
                         self.phase = Phase::Talking(relay);
-                        return Ok(status);
+                        return Turn::rest(status);
                     }
                     ended => {
                         self.totals = relay.totals();
-                        self.how = ended.map(|_| ());
                         let (caller, _) = relay.into_parts();
-                        self.phase = Phase::Parting(Farewell::new(caller, now));
+                        return Turn::Part(caller, ended.map(|_| ()));
                     }
                 },
-                Phase::Parting(mut farewell) => {
-                    let status = farewell.drive(now)?;
-                    self.phase = Phase::Parting(farewell);
-                    if status == Status::Finished {
-                        std::mem::replace(&mut self.how, Ok(()))?;
-                    }
-                    return Ok(status);
-                }
-                Phase::Nowhere => return Ok(Status::Finished),
+                Phase::Failed(caller) => return Turn::Part(caller, Ok(())),
+                Phase::Nowhere => return Turn::Gone,
             }
         }
     }
 
     fn deadline(&self) -> Option<Instant> {
         match &self.phase {
-            Phase::Handshake(handshake) | Phase::Securing(_, handshake) => handshake.deadline(),
+            Phase::Securing(_, handshake) => handshake.deadline(),
             Phase::Calling(_, dial) => dial.deadline(),
             Phase::Talking(relay) => relay.deadline(),
-            Phase::Parting(farewell) => farewell.deadline(),
-            Phase::Looking(..) | Phase::Nowhere => None,
+            Phase::Looking(..) | Phase::Failed(_) | Phase::Nowhere => None,
         }
     }
-}
 
-impl Visitor for Caller<'_> {
-    fn name(&self) -> &str {
-        &self.name
-    }
-
-    fn sent_and_received(&self) -> (u64, u64) {
+    fn totals(&self) -> (u64, u64) {
         self.totals
     }
 

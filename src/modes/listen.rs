@@ -1,17 +1,20 @@
 //! Waiting for callers: one, or with `-k` many at once.
 
+use super::builtin::{House, Serve};
 use super::call::Target;
 use super::door::{
     AccessLists, Armour, Door, Hall, PAUSE, SIGNALS, complain, deny, dress, not_allowed,
 };
 use super::forward::{self, Line};
+use super::guests::{Guests, wait_while};
 use super::mock::{self, Mock};
 use super::open;
 use super::proxy::{self, Proxying, Shop};
 use super::script::{self, Upgrade};
 use super::secure::TlsClient;
-use super::serve::{self, Guests, Serving, Visitor};
+use super::serve::{self, Serving};
 use super::talk::{self, Peer, Role, SafeOutput, Session};
+use super::visit::Business;
 use crate::engine::handshake::Handshake;
 use crate::engine::reactor::{Address, Reactor};
 use crate::engine::room::{Event, Purpose, Room};
@@ -112,6 +115,8 @@ pub struct Config {
     pub forward: Option<Forward>,
     /// Callers talk to a mock mail server.
     pub mock: Option<mock::Config>,
+    /// Callers are served by what is built in.
+    pub serve: Option<Serve>,
     /// So many callers are enough (`--accept`).
     pub accept: Option<u64>,
     /// So long nobody may be here (`--accept-timeout`).
@@ -178,6 +183,9 @@ pub fn run(config: Config, report: &Report) -> Result<Exit, Error> {
     }
     if let Some(mock) = &config.mock {
         return server.mail(mock, listeners, tap);
+    }
+    if let Some(serve) = &config.serve {
+        return server.serve(serve, listeners, tap);
     }
     if let Some(proxying) = &config.proxying {
         return server.proxy(proxying, listeners);
@@ -399,7 +407,7 @@ impl<'a> Server<'a> {
             peer: Peer { name: &name, role: Role::Server },
             report: self.report,
         };
-        script::one(scene, &plan, endpoint, None, tap)
+        script::one(scene, &plan, endpoint, None, tap, true)
     }
 
     /// Many callers, each of whom meets the script from its beginning.
@@ -512,7 +520,8 @@ impl<'a> Server<'a> {
         listeners: Vec<Listener>,
         tap: Tap,
     ) -> Result<Exit, Error> {
-        let upgrade = match self.config.is_tls_at_once() {
+        // Where TLS does not come first, it is not the door's.
+        let upgrade = match self.config.is_tls_at_once() && !mock.behind_proxy {
             true => None,
             false => self.tls.take(),
         };
@@ -523,6 +532,17 @@ impl<'a> Server<'a> {
             guests = guests.remembering();
         }
         self.serve_each(guests, listeners, || mock.broken())
+    }
+
+    /// Callers of what is built in: one, or many at once.
+    fn serve(self, serve: &Serve, listeners: Vec<Listener>, tap: Tap) -> Result<Exit, Error> {
+        let idle = self.config.session.manners.idle;
+        let house = House::new(serve, idle, self.handshake(), self.report)?;
+        let mut guests = Guests::new(house.welcome(tap), self.report, FIRST);
+        if !self.config.keep_open {
+            guests = guests.remembering();
+        }
+        self.serve_each(guests, listeners, || house.broken())
     }
 
     /// Many callers, who ask us to connect them to somebody else.
@@ -540,9 +560,9 @@ impl<'a> Server<'a> {
         self.serve_each(guests, listeners, || None)
     }
 
-    fn serve_each<V: Visitor>(
+    fn serve_each<B: Business>(
         mut self,
-        mut guests: Guests<'_, V>,
+        mut guests: Guests<'_, B>,
         listeners: Vec<Listener>,
         mut broken: impl FnMut() -> Option<Result<Exit, Error>>,
     ) -> Result<Exit, Error> {
@@ -582,7 +602,7 @@ impl<'a> Server<'a> {
             })?;
             if let Some(signal) = self.signal(&mut door) {
                 if guests.dismiss() {
-                    serve::wait_while(&mut self.reactor, || guests.any_runs())?;
+                    wait_while(&mut self.reactor, || guests.any_runs())?;
                 }
                 return Ok(Exit::signal(signal));
             }

@@ -2,11 +2,14 @@
 //!
 //! A mode sees no command line: what cannot be written as a [`Job`] cannot happen.
 
+pub mod builtin;
 pub mod call;
 pub mod connect;
 pub mod dns;
 pub mod door;
+mod files;
 mod forward;
+mod guests;
 mod json;
 pub mod listen;
 pub mod lua;
@@ -21,6 +24,7 @@ mod serve;
 pub mod talk;
 pub mod tlsinfo;
 pub mod via;
+mod visit;
 
 use crate::error::{Error, Exit};
 use crate::report::Report;

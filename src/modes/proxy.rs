@@ -1,15 +1,14 @@
 //! `-l --proxy-type`: callers ask for somebody else, and are connected to them.
 
-use super::serve::{Visitor, Welcome};
+use super::guests::Welcome;
 use super::via::Kind;
+use super::visit::{self, Business, Turn, Visit};
 use crate::engine::dialogue::{Dialogue, Outcome};
-use crate::engine::farewell::Farewell;
-use crate::engine::handshake::Handshake;
 use crate::engine::manners::{Manners, PeerEnd};
 use crate::engine::reactor::Address;
 use crate::engine::relay::Relay;
 use crate::engine::tap::Tap;
-use crate::engine::{Conversation, LOCAL, REMOTE, Status, Trouble, register_sides};
+use crate::engine::{Conversation, LOCAL, REMOTE, Status, Trouble};
 use crate::net::buf::Buf;
 use crate::net::dial::{Dial, Source};
 use crate::net::endpoint::Endpoint;
@@ -22,7 +21,6 @@ use crate::proto::socks::{self, Destination};
 use crate::report::Report;
 use crate::term::safe::quote;
 use mio::Registry;
-use mio::event::Event;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
@@ -98,19 +96,17 @@ pub(super) fn callers<'a>(
 ) -> Welcome<'a, Caller<'a>> {
     let mut start = None;
     Box::new(move |endpoint, caller, _, now| {
-        let until = now + shop.handshake;
-        let handshake = Handshake::new(endpoint, until, shop.handshake);
-        Caller {
+        let business = Caller {
             shop,
             registry,
             report,
             name: caller.to_string(),
             start: *start.get_or_insert(now),
             key: 0,
-            phase: Phase::Handshake(handshake),
+            phase: Phase::Nowhere,
             totals: (0, 0),
-            how: Ok(()),
-        }
+        };
+        Visit::new(endpoint, shop.handshake, business)
     })
 }
 
@@ -150,7 +146,6 @@ enum Found {
 }
 
 enum Phase {
-    Handshake(Handshake),
     /// It has until then.
     Asking(Asking, Instant),
     Looking(Asking, Wanted, Lookup),
@@ -158,7 +153,8 @@ enum Phase {
     /// It has been answered; the target waits to be connected, or it was refused.
     Answered(Asking, Option<Endpoint>),
     Talking(Box<Relay>),
-    Parting(Farewell),
+    /// Nothing is left to do with it.
+    Done(Endpoint, Result<(), Trouble>),
     Nowhere,
 }
 
@@ -173,7 +169,6 @@ pub(super) struct Caller<'a> {
     key: usize,
     phase: Phase,
     totals: (u64, u64),
-    how: Result<(), Trouble>,
 }
 
 impl Asking {
@@ -348,7 +343,7 @@ impl Caller<'_> {
     }
 
     /// Everything is said in the dialogue: the rest is a relay's, or nobody's.
-    fn connect(&mut self, asking: Asking, target: Option<Endpoint>, now: Instant) -> Phase {
+    fn connect(&mut self, asking: Asking, target: Option<Endpoint>) -> Phase {
         self.totals = asking.totals();
         let (caller, early) = asking.into_parts();
         match target {
@@ -357,14 +352,14 @@ impl Caller<'_> {
                 let relay = Relay::resume(target, caller, early, manners, Tap::default());
                 Phase::Talking(Box::new(relay.forgiving()))
             }
-            None => Phase::Parting(Farewell::new(caller, now)),
+            None => Phase::Done(caller, Ok(())),
         }
     }
 
     /// Something went wrong with the caller or the target: what is left is to part.
-    fn give_up(&mut self, asking: Asking, trouble: Trouble, now: Instant) -> Phase {
-        self.how = Err(beyond(trouble));
-        self.connect(asking, None, now)
+    fn give_up(&mut self, asking: Asking, trouble: Trouble) -> Phase {
+        self.totals = asking.totals();
+        Phase::Done(asking.into_parts().0, Err(beyond(trouble)))
     }
 
     fn asking(
@@ -373,28 +368,36 @@ impl Caller<'_> {
         until: Option<Instant>,
         target: Option<Endpoint>,
         now: Instant,
-    ) -> (Phase, Option<Status>) {
+    ) -> (Phase, Option<Turn>) {
         let seconds = (now - self.start).as_secs();
         match asking.drive(now, seconds) {
             Ok(Said::Nothing(Status::Waiting)) if until.is_some_and(|until| until <= now) => {
-                let trouble = Trouble::Late("the request", REQUEST);
-                (self.give_up(asking, trouble, now), None)
+                (self.give_up(asking, Trouble::Late("the request", REQUEST)), None)
             }
             Ok(Said::Nothing(status)) => match until {
-                Some(until) => (Phase::Asking(asking, until), Some(status)),
-                None => (Phase::Answered(asking, target), Some(status)),
+                Some(until) => (Phase::Asking(asking, until), Some(Turn::rest(status))),
+                None => (Phase::Answered(asking, target), Some(Turn::rest(status))),
             },
             Ok(Said::Wants(wanted)) => (self.look(asking, wanted, now), None),
-            Ok(Said::Done) => (self.connect(asking, target, now), None),
-            Err(trouble) => (self.give_up(asking, trouble, now), None),
+            Ok(Said::Done) => (self.connect(asking, target), None),
+            Err(trouble) => (self.give_up(asking, trouble), None),
         }
     }
 }
 
-impl Conversation for Caller<'_> {
+impl Business for Caller<'_> {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn begin(&mut self, peer: Endpoint, now: Instant) -> Turn {
+        self.report.story(format_args!("Connection from {}.", self.name));
+        self.phase = Phase::Asking(self.shop.ask(peer), now + REQUEST);
+        Turn::Runnable
+    }
+
     fn endpoint(&mut self, side: usize) -> Option<&mut Endpoint> {
         match &mut self.phase {
-            Phase::Handshake(handshake) => handshake.endpoint(side),
             Phase::Asking(asking, _)
             | Phase::Looking(asking, ..)
             | Phase::Calling(asking, ..)
@@ -407,107 +410,75 @@ impl Conversation for Caller<'_> {
                 }
             }
             Phase::Talking(relay) => relay.endpoint(side),
-            Phase::Parting(farewell) => farewell.endpoint(side),
+            Phase::Done(caller, _) => (side == REMOTE).then_some(caller),
             Phase::Nowhere => None,
         }
     }
 
     fn register(&mut self, registry: &Registry, key: usize) -> io::Result<()> {
         self.key = key;
-        register_sides(self, &[LOCAL, REMOTE], registry, key)
+        visit::register_both(self, registry, key)
     }
 
-    fn mark(&mut self, side: usize, event: &Event) {
-        // A look-up or a call only wakes us; they know for themselves.
-        if let Some(endpoint) = self.endpoint(side) {
-            endpoint.mark(event);
-        }
-    }
-
-    fn drive(&mut self, now: Instant) -> Result<Status, Trouble> {
+    fn drive(&mut self, now: Instant) -> Turn {
         loop {
             match std::mem::replace(&mut self.phase, Phase::Nowhere) {
-                Phase::Handshake(mut handshake) => {
-                    let status = handshake.drive(now)?;
-                    if status != Status::Finished {
-                        self.phase = Phase::Handshake(handshake);
-                        return Ok(status);
-                    }
-                    self.report.story(format_args!("Connection from {}.", self.name));
-                    self.phase = Phase::Asking(self.shop.ask(handshake.into_peer()), now + REQUEST);
-                }
                 Phase::Asking(asking, until) => {
-                    let (phase, status) = self.asking(asking, Some(until), None, now);
+                    let (phase, turn) = self.asking(asking, Some(until), None, now);
                     self.phase = phase;
-                    if let Some(status) = status {
-                        return Ok(status);
+                    if let Some(turn) = turn {
+                        return turn;
                     }
                 }
                 Phase::Looking(asking, wanted, mut lookup) => match lookup.answer() {
                     Some(answer) => self.phase = self.call(asking, wanted, answer, now),
                     None => {
                         self.phase = Phase::Looking(asking, wanted, lookup);
-                        return Ok(Status::Waiting);
+                        return Turn::Waiting;
                     }
                 },
                 Phase::Calling(asking, wanted, dial) => {
                     self.phase = self.calling(asking, wanted, dial, now);
                     if let Phase::Calling(..) = self.phase {
-                        return Ok(Status::Waiting);
+                        return Turn::Waiting;
                     }
                 }
                 Phase::Answered(asking, target) => {
-                    let (phase, status) = self.asking(asking, None, target, now);
+                    let (phase, turn) = self.asking(asking, None, target, now);
                     self.phase = phase;
-                    if let Some(status) = status {
-                        return Ok(status);
+                    if let Some(turn) = turn {
+                        return turn;
                     }
                 }
                 Phase::Talking(mut relay) => match relay.drive(now) {
                     Ok(status @ (Status::Waiting | Status::Runnable)) => {
                         self.phase = Phase::Talking(relay);
-                        return Ok(status);
+                        return Turn::rest(status);
                     }
                     ended => {
                         let (sent, received) = relay.totals();
                         self.totals = (self.totals.0 + sent, self.totals.1 + received);
-                        self.how = ended.map(|_| ()).map_err(beyond);
                         let (caller, _) = relay.into_parts();
-                        self.phase = Phase::Parting(Farewell::new(caller, now));
+                        return Turn::Part(caller, ended.map(|_| ()).map_err(beyond));
                     }
                 },
-                Phase::Parting(mut farewell) => {
-                    let status = farewell.drive(now)?;
-                    self.phase = Phase::Parting(farewell);
-                    if status == Status::Finished {
-                        std::mem::replace(&mut self.how, Ok(()))?;
-                    }
-                    return Ok(status);
-                }
-                Phase::Nowhere => return Ok(Status::Finished),
+                Phase::Done(caller, how) => return Turn::Part(caller, how),
+                Phase::Nowhere => return Turn::Gone,
             }
         }
     }
 
     fn deadline(&self) -> Option<Instant> {
         match &self.phase {
-            Phase::Handshake(handshake) => handshake.deadline(),
             Phase::Asking(asking, until) => asking.deadline().into_iter().chain([*until]).min(),
             Phase::Answered(asking, _) => asking.deadline(),
             Phase::Calling(_, _, dial) => dial.deadline(),
             Phase::Talking(relay) => relay.deadline(),
-            Phase::Parting(farewell) => farewell.deadline(),
-            Phase::Looking(..) | Phase::Nowhere => None,
+            Phase::Looking(..) | Phase::Done(..) | Phase::Nowhere => None,
         }
     }
-}
 
-impl Visitor for Caller<'_> {
-    fn name(&self) -> &str {
-        &self.name
-    }
-
-    fn sent_and_received(&self) -> (u64, u64) {
+    fn totals(&self) -> (u64, u64) {
         self.totals
     }
 }

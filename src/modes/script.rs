@@ -1,15 +1,14 @@
 //! Conversations that go by a script (`--script`, `--expect`, `--send`), whoever called whom.
 
 use super::door::{Armour, put_on};
+use super::guests::Welcome;
 use super::secure::ReadyTls;
-use super::serve::{Visitor, Welcome};
 use super::talk::{self, Peer, Role, Scene, Session};
+use super::visit::{Business, Turn, Visit};
+use crate::engine::Trouble;
 use crate::engine::dialogue::{Dialogue, Outcome};
-use crate::engine::farewell::Farewell;
-use crate::engine::handshake::Handshake;
 use crate::engine::manners::{Manners, UserEnd};
 use crate::engine::tap::Tap;
-use crate::engine::{Conversation, LOCAL, REMOTE, Status, Trouble, register_sides};
 use crate::error::{Error, Exit};
 use crate::net::buf::Buf;
 use crate::net::endpoint::Endpoint;
@@ -17,7 +16,6 @@ use crate::proto::ProtocolError;
 use crate::proto::script::Script;
 use crate::proto::script::machine::{Event, Player};
 use crate::report::Report;
-use mio::Registry;
 use std::io;
 use std::time::{Duration, Instant};
 
@@ -57,17 +55,10 @@ impl Plan {
     }
 }
 
-enum Phase {
-    Handshake(Handshake),
-    /// A handshake in the middle has until then.
-    Playing(Box<Dialogue<Player>>, Option<Instant>),
-    Parting(Farewell),
-    Nowhere,
-}
-
 /// One run of a script with one peer.
 pub(super) struct Run<'a> {
-    phase: Phase,
+    /// A handshake in the middle has until then.
+    playing: Option<(Box<Dialogue<Player>>, Option<Instant>)>,
     plan: &'a Plan,
     /// Who hears the peer, and the log; taken when the run begins.
     local: Option<Endpoint>,
@@ -77,22 +68,14 @@ pub(super) struct Run<'a> {
     name: String,
     report: &'a Report,
     start: Instant,
-    how: Result<(), Trouble>,
     unmet: Option<Error>,
     totals: (u64, u64),
 }
 
 impl<'a> Run<'a> {
-    fn new(
-        endpoint: Endpoint,
-        name: String,
-        plan: &'a Plan,
-        tap: Tap,
-        report: &'a Report,
-        now: Instant,
-    ) -> Self {
+    fn new(name: String, plan: &'a Plan, tap: Tap, report: &'a Report, now: Instant) -> Self {
         Self {
-            phase: Phase::Handshake(Handshake::new(endpoint, now + plan.handshake, plan.handshake)),
+            playing: None,
             plan,
             local: None,
             tap: Some(tap),
@@ -101,14 +84,13 @@ impl<'a> Run<'a> {
             name,
             report,
             start: now,
-            how: Ok(()),
             unmet: None,
             totals: (0, 0),
         }
     }
 
     /// The dialogue, from its first step.
-    fn play(&mut self, peer: Endpoint) -> Phase {
+    fn play(&mut self, peer: Endpoint) -> Box<Dialogue<Player>> {
         let (plan, tap) = (self.plan, self.tap.take().unwrap_or_default());
         let (player, manners) = (Player::new(plan.script.clone()), plan.manners.clone());
         let dialogue = match self.local.take() {
@@ -122,7 +104,7 @@ impl<'a> Run<'a> {
             Some(early) => dialogue.starting_with(early),
             None => dialogue,
         };
-        Phase::Playing(Box::new(dialogue), None)
+        Box::new(dialogue)
     }
 
     fn start_tls(&self, dialogue: &mut Dialogue<Player>, now: Instant) -> Result<(), Trouble> {
@@ -137,14 +119,9 @@ impl<'a> Run<'a> {
         }
     }
 
-    fn part(
-        &mut self,
-        dialogue: Dialogue<Player>,
-        how: Result<(), Trouble>,
-        now: Instant,
-    ) -> Phase {
+    fn part(&mut self, dialogue: Dialogue<Player>, how: Result<(), Trouble>) -> Turn {
         self.totals = dialogue.totals();
-        self.how = match how {
+        let how = match how {
             Err(trouble @ Trouble::Protocol(ProtocolError::Unmet { .. })) => {
                 let peer = Peer { name: &self.name, role: self.plan.role };
                 self.unmet = talk::explain(trouble, peer).err();
@@ -154,115 +131,73 @@ impl<'a> Run<'a> {
         };
         let (endpoint, _, tap) = dialogue.into_parts();
         self.tap = Some(tap);
-        Phase::Parting(Farewell::new(endpoint, now))
-    }
-
-    /// One round of the script; a status where there is nothing more to do in this one.
-    fn playing(
-        &mut self,
-        mut dialogue: Box<Dialogue<Player>>,
-        until: Option<Instant>,
-        now: Instant,
-    ) -> (Phase, Option<Status>) {
-        let passed = (now - self.start).as_millis();
-        dialogue.machine_mut().set_now(u64::try_from(passed).unwrap_or(u64::MAX));
-        match dialogue.next(now) {
-            Ok(Outcome::Event(Event::Reset)) => {
-                dialogue.peer().reset_at_close();
-                self.totals = dialogue.totals();
-                (Phase::Nowhere, None)
-            }
-            Ok(Outcome::StartTls) => match self.start_tls(&mut dialogue, now) {
-                Ok(()) => (Phase::Playing(dialogue, Some(now + self.plan.handshake)), None),
-                Err(trouble) => (self.part(*dialogue, Err(trouble), now), None),
-            },
-            Ok(Outcome::Done) if dialogue.machine().is_over() => {
-                (self.part(*dialogue, Ok(()), now), None)
-            }
-            Ok(Outcome::Waiting | Outcome::Done)
-                if dialogue.peer().is_handshaking() && until.is_some_and(|until| until <= now) =>
-            {
-                let trouble = Trouble::Late("the TLS handshake", self.plan.handshake);
-                (self.part(*dialogue, Err(trouble), now), None)
-            }
-            // The peer has ended, but the script goes on: it sleeps.
-            Ok(Outcome::Waiting | Outcome::Done) => {
-                (Phase::Playing(dialogue, until), Some(Status::Waiting))
-            }
-            Ok(Outcome::Runnable) => (Phase::Playing(dialogue, until), Some(Status::Runnable)),
-            Err(trouble) => (self.part(*dialogue, Err(trouble), now), None),
-        }
+        Turn::Part(endpoint, how)
     }
 }
 
-impl Conversation for Run<'_> {
-    fn endpoint(&mut self, side: usize) -> Option<&mut Endpoint> {
-        match &mut self.phase {
-            Phase::Handshake(handshake) => handshake.endpoint(side),
-            Phase::Playing(dialogue, _) => dialogue.side(side),
-            Phase::Parting(farewell) => farewell.endpoint(side),
-            Phase::Nowhere => None,
-        }
-    }
-
-    fn register(&mut self, registry: &Registry, key: usize) -> io::Result<()> {
-        register_sides(self, &[LOCAL, REMOTE], registry, key)
-    }
-
-    fn drive(&mut self, now: Instant) -> Result<Status, Trouble> {
-        loop {
-            match std::mem::replace(&mut self.phase, Phase::Nowhere) {
-                Phase::Handshake(mut handshake) => {
-                    let status = handshake.drive(now)?;
-                    if status != Status::Finished {
-                        self.phase = Phase::Handshake(handshake);
-                        return Ok(status);
-                    }
-                    if self.plan.role == Role::Server {
-                        self.report.story(format_args!("Connection from {}.", self.name));
-                    }
-                    self.phase = self.play(handshake.into_peer());
-                }
-                Phase::Playing(dialogue, until) => {
-                    let (phase, status) = self.playing(dialogue, until, now);
-                    self.phase = phase;
-                    if let Some(status) = status {
-                        return Ok(status);
-                    }
-                }
-                Phase::Parting(mut farewell) => {
-                    let status = farewell.drive(now)?;
-                    self.phase = Phase::Parting(farewell);
-                    if status == Status::Finished {
-                        std::mem::replace(&mut self.how, Ok(()))?;
-                    }
-                    return Ok(status);
-                }
-                Phase::Nowhere => return Ok(Status::Finished),
-            }
-        }
-    }
-
-    fn deadline(&self) -> Option<Instant> {
-        match &self.phase {
-            Phase::Handshake(handshake) => handshake.deadline(),
-            Phase::Playing(dialogue, until) => {
-                let step = dialogue.machine().deadline();
-                let step = step.map(|time| self.start + Duration::from_millis(time));
-                [step, *until, dialogue.deadline()].into_iter().flatten().min()
-            }
-            Phase::Parting(farewell) => farewell.deadline(),
-            Phase::Nowhere => None,
-        }
-    }
-}
-
-impl Visitor for Run<'_> {
+impl Business for Run<'_> {
     fn name(&self) -> &str {
         &self.name
     }
 
-    fn sent_and_received(&self) -> (u64, u64) {
+    fn begin(&mut self, peer: Endpoint, _: Instant) -> Turn {
+        if self.plan.role == Role::Server {
+            self.report.story(format_args!("Connection from {}.", self.name));
+        }
+        self.playing = Some((self.play(peer), None));
+        Turn::Runnable
+    }
+
+    fn endpoint(&mut self, side: usize) -> Option<&mut Endpoint> {
+        self.playing.as_mut().and_then(|(dialogue, _)| dialogue.side(side))
+    }
+
+    fn drive(&mut self, now: Instant) -> Turn {
+        let Some((mut dialogue, mut until)) = self.playing.take() else { return Turn::Gone };
+        loop {
+            let passed = (now - self.start).as_millis();
+            dialogue.machine_mut().set_now(u64::try_from(passed).unwrap_or(u64::MAX));
+            let turn = match dialogue.next(now) {
+                Ok(Outcome::Event(Event::Reset)) => {
+                    dialogue.peer().reset_when_closed();
+                    self.totals = dialogue.totals();
+                    return Turn::Gone;
+                }
+                Ok(Outcome::StartTls) => match self.start_tls(&mut dialogue, now) {
+                    Ok(()) => {
+                        until = Some(now + self.plan.handshake);
+                        continue;
+                    }
+                    Err(trouble) => return self.part(*dialogue, Err(trouble)),
+                },
+                Ok(Outcome::Done) if dialogue.machine().is_over() => {
+                    return self.part(*dialogue, Ok(()));
+                }
+                Ok(Outcome::Waiting | Outcome::Done)
+                    if dialogue.peer().is_handshaking()
+                        && until.is_some_and(|until| until <= now) =>
+                {
+                    let trouble = Trouble::Late("the TLS handshake", self.plan.handshake);
+                    return self.part(*dialogue, Err(trouble));
+                }
+                // The peer has ended, but the script goes on: it sleeps.
+                Ok(Outcome::Waiting | Outcome::Done) => Turn::Waiting,
+                Ok(Outcome::Runnable) => Turn::Runnable,
+                Err(trouble) => return self.part(*dialogue, Err(trouble)),
+            };
+            self.playing = Some((dialogue, until));
+            return turn;
+        }
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        let (dialogue, until) = self.playing.as_ref()?;
+        let step = dialogue.machine().deadline();
+        let step = step.map(|time| self.start + Duration::from_millis(time));
+        [step, *until, dialogue.deadline()].into_iter().flatten().min()
+    }
+
+    fn totals(&self) -> (u64, u64) {
         self.totals
     }
 
@@ -271,10 +206,7 @@ impl Visitor for Run<'_> {
     }
 
     fn push(&mut self, datagram: Vec<u8>) {
-        if self.endpoint(REMOTE).is_some_and(|endpoint| endpoint.feed(&datagram)) {
-            return;
-        }
-        if let Phase::Playing(dialogue, _) = &mut self.phase {
+        if let Some((dialogue, _)) = &mut self.playing {
             dialogue.hear(&datagram);
         }
     }
@@ -285,17 +217,17 @@ impl Visitor for Run<'_> {
 pub(super) fn callers<'a>(plan: &'a Plan, tap: Tap, report: &'a Report) -> Welcome<'a, Run<'a>> {
     Box::new(move |endpoint, caller, first, now| {
         let tap = tap.share().unwrap_or_default();
-        let mut run = Run::new(endpoint, caller.to_string(), plan, tap, report, now);
+        let mut run = Run::new(caller.to_string(), plan, tap, report, now);
         run.early = first.map(|datagram| {
             let mut early = Buf::new(EARLY);
             early.append(&datagram);
             early
         });
-        run
+        Visit::new(endpoint, plan.handshake, run)
     })
 }
 
-/// Plays the script with one peer, and shows what it says on standard output.
+/// Plays the script with one peer, and shows what it says on standard output, if it `is_shown`.
 ///
 /// # Errors
 /// What has not come (exit 7), or what ended the conversation.
@@ -305,14 +237,17 @@ pub(super) fn one(
     endpoint: Endpoint,
     early: Option<Buf>,
     tap: Tap,
+    is_shown: bool,
 ) -> Result<Exit, Error> {
     let Scene { reactor, signals, session, peer, report } = scene;
     let start = reactor.now();
-    let mut run = Run::new(endpoint, peer.name.to_owned(), plan, tap, report, start);
-    run.local = Some(talk::stdio(&plan.manners)?);
+    let mut run = Run::new(peer.name.to_owned(), plan, tap, report, start);
+    run.local = is_shown.then(|| talk::stdio(&plan.manners)).transpose()?;
     run.session = Some(session);
     run.early = early;
-    let result = crate::engine::run(reactor, &mut run, signals);
+    let mut visit = Visit::new(endpoint, plan.handshake, run);
+    let result = crate::engine::run(reactor, &mut visit, signals);
+    let run = visit.business();
     let result = match (run.unmet.take(), result) {
         (Some(unmet), _) => Err(unmet),
         (None, Ok(())) => {

@@ -15,10 +15,12 @@ use crate::net::endpoint::Endpoint;
 use crate::net::tls::{Failure, looks_like_tls};
 use crate::proto::telnet::Telnet;
 use crate::proto::text::Text;
+use crate::proto::until::Until;
 use crate::proto::{Machine, ProtocolError};
 use crate::report::Report;
 use crate::sys::signal::Signals;
 use crate::term::safe::{Safe, Trust, quote};
+use regex::bytes::Regex;
 use std::convert::Infallible;
 use std::fs::File;
 use std::io;
@@ -114,6 +116,8 @@ pub struct Session {
     pub crlf: bool,
     /// Telnet options are refused (`-t`).
     pub telnet: bool,
+    /// It is over when the peer has said this (`--quit-on`).
+    pub quit_on: Option<Regex>,
     /// How far the peer is trusted with the terminal.
     pub safe_output: SafeOutput,
     /// What is recorded.
@@ -178,14 +182,24 @@ pub fn run(
     let veil = session.safe_output.veil(&local);
     let veil = veil.filter(|_| session.manners.receive == Receive::Deliver);
     let plain = endpoint.is_plain();
-    let (result, totals, first, endpoint, tap) = if session.telnet {
+    let mut is_met = true;
+    let (result, totals, first, endpoint, tap) = if let Some(wanted) = &session.quit_on {
+        let machine: Box<dyn Machine<Event = Infallible>> = match session.telnet {
+            true => Box::new(Telnet::new(session.crlf)),
+            false => Box::new(Text::new(session.crlf)),
+        };
+        let machine = Until::new(machine, wanted.clone());
+        let talk = Dialogue::new(local, endpoint, machine, session.manners.clone(), tap);
+        let met = |machine: &Until<_>| is_met = machine.is_met();
+        converse(reactor, talk.veiled(veil), early, signals.as_deref_mut(), met)
+    } else if session.telnet {
         let machine = Telnet::new(session.crlf);
         let talk = Dialogue::new(local, endpoint, machine, session.manners.clone(), tap);
-        converse(reactor, talk.veiled(veil), early, signals.as_deref_mut())
+        converse(reactor, talk.veiled(veil), early, signals.as_deref_mut(), |_| ())
     } else if veil.is_some() || session.crlf {
         let machine = Text::new(session.crlf);
         let talk = Dialogue::new(local, endpoint, machine, session.manners.clone(), tap);
-        converse(reactor, talk.veiled(veil), early, signals.as_deref_mut())
+        converse(reactor, talk.veiled(veil), early, signals.as_deref_mut(), |_| ())
     } else {
         let early = early.unwrap_or_else(|| Buf::new(CARRY));
         let mut talk = Relay::resume(local, endpoint, early, session.manners.clone(), tap);
@@ -201,6 +215,16 @@ pub fn run(
     if let Ok(Exit::DONE) = result {
         report_totals(report, totals, start, reactor.now());
     }
+    let result = match result {
+        Ok(Exit::DONE) if !is_met => Err(Error::refused(
+            Exit::UNMET,
+            format!(
+                "{}: the conversation ended, and what --quit-on waits for was not said",
+                peer.name
+            ),
+        )),
+        other => other,
+    };
     with_log(result, &tap, report)
 }
 
@@ -212,6 +236,7 @@ fn converse<M: Machine<Event = Infallible>>(
     talk: Dialogue<M>,
     early: Option<Buf>,
     signals: Option<&mut Signals>,
+    over: impl FnOnce(&M),
 ) -> Ended {
     let mut talk = match early {
         Some(early) => talk.starting_with(early),
@@ -219,6 +244,7 @@ fn converse<M: Machine<Event = Infallible>>(
     };
     let result = crate::engine::run(reactor, &mut talk, signals);
     let (totals, first) = (talk.totals(), talk.first_words().to_vec());
+    over(talk.machine());
     let (endpoint, _, tap) = talk.into_parts();
     (result, totals, first, endpoint, tap)
 }

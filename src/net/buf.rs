@@ -1,16 +1,23 @@
 //! A byte queue of fixed capacity. Full means "stop reading": that is all the flow control.
 
-/// A queue of bytes: filled at its end, consumed from its front.
+/// The first memory of a queue: a short session touches no more than a page of it.
+const FIRST: usize = 4 * 1024;
+
+/// A queue of bytes: filled at its end, consumed from its front. It takes memory as it is used.
 pub struct Buf {
-    store: Box<[u8]>,
+    /// As much memory as has been needed so far, and never more than `capacity`.
+    store: Vec<u8>,
+    capacity: usize,
     start: usize,
     end: usize,
+    /// All of the space that there was has been used: there may be more to come than that.
+    is_tight: bool,
 }
 
 impl Buf {
     /// An empty queue that holds up to `capacity` bytes.
     pub fn new(capacity: usize) -> Self {
-        Self { store: vec![0; capacity].into_boxed_slice(), start: 0, end: 0 }
+        Self { store: Vec::new(), capacity, start: 0, end: 0, is_tight: true }
     }
 
     /// Does it hold nothing?
@@ -20,7 +27,7 @@ impl Buf {
 
     /// Can it take no more?
     pub fn is_full(&self) -> bool {
-        self.end - self.start == self.store.len()
+        self.end - self.start == self.capacity
     }
 
     /// What it holds, oldest first.
@@ -28,8 +35,13 @@ impl Buf {
         &self.store[self.start..self.end]
     }
 
-    /// Where new bytes may be put; say how many with [`Buf::filled`].
+    /// Where new bytes may be put; say how many with [`Buf::filled`]. It is more where more was
+    /// used before, up to the capacity.
     pub fn space(&mut self) -> &mut [u8] {
+        if self.is_tight && self.store.len() < self.capacity {
+            let more = (self.store.len() * 8).max(FIRST);
+            self.grow(more.min(self.capacity));
+        }
         if self.end == self.store.len() && self.start > 0 {
             self.store.copy_within(self.start..self.end, 0);
             self.end -= self.start;
@@ -38,10 +50,28 @@ impl Buf {
         &mut self.store[self.end..]
     }
 
+    /// The same, and all that there may be: a datagram comes in one piece, or its end is lost.
+    pub fn whole_space(&mut self) -> &mut [u8] {
+        self.grow(self.capacity);
+        self.space()
+    }
+
+    fn grow(&mut self, size: usize) {
+        if size <= self.store.len() {
+            return;
+        }
+        // Fresh memory is zero already, and what of it is not used costs nothing.
+        let mut store = vec![0; size];
+        let held = self.end - self.start;
+        store[..held].copy_from_slice(self.bytes());
+        (self.store, self.start, self.end, self.is_tight) = (store, 0, held, false);
+    }
+
     /// The first `n` bytes of [`Buf::space`] are now ours.
     pub fn filled(&mut self, n: usize) {
         debug_assert!(self.end + n <= self.store.len());
         self.end += n;
+        self.is_tight = self.end == self.store.len();
     }
 
     /// The oldest `n` bytes have been dealt with.
@@ -55,6 +85,8 @@ impl Buf {
 
     /// Appends as much of `bytes` as fits and says how much that was.
     pub fn append(&mut self, bytes: &[u8]) -> usize {
+        let wanted = (self.end - self.start + bytes.len()).min(self.capacity);
+        self.grow(wanted);
         let space = self.space();
         let n = bytes.len().min(space.len());
         space[..n].copy_from_slice(&bytes[..n]);
@@ -85,6 +117,27 @@ mod tests {
             }
         }
         assert!(buf.bytes().len() <= 7);
+    }
+
+    #[test]
+    fn space_grows_as_it_is_used_and_no_further() {
+        let mut buf = Buf::new(64 * 1024);
+        assert_eq!(buf.space().len(), FIRST);
+        buf.filled(100);
+        buf.consume(100);
+        assert_eq!(buf.space().len(), FIRST);
+        for size in [FIRST, 8 * FIRST, 16 * FIRST, 16 * FIRST] {
+            let space = buf.space();
+            assert_eq!(space.len(), size);
+            space.fill(7);
+            buf.filled(size);
+            buf.consume(size);
+        }
+        let mut buf = Buf::new(64 * 1024);
+        assert_eq!(buf.append(&vec![7; 10_000]), 10_000);
+        buf.consume(9_999);
+        assert_eq!(buf.whole_space().len(), 64 * 1024 - 1);
+        assert_eq!(buf.bytes(), [7]);
     }
 
     #[test]

@@ -255,14 +255,16 @@ impl Endpoint {
     pub fn read(&mut self, buf: &mut Buf) -> io::Result<Moved> {
         match &mut self.layer {
             Layer::None => {}
-            Layer::Tls(tls) => return tls.read(buf),
+            Layer::Tls(tls) => return tls.read(&mut self.io, buf),
             Layer::Dtls(dtls) => return dtls.read(buf),
         }
-        let result = self.io.read(buf.space());
+        let is_datagram = self.datagrams().is_some();
+        let space = if is_datagram { buf.whole_space() } else { buf.space() };
+        let result = self.io.read(space);
         if let Ok(n) = result {
             buf.filled(n);
         }
-        if self.datagrams().is_some() && matches!(result, Ok(0)) {
+        if is_datagram && matches!(result, Ok(0)) {
             return Ok(Moved::Bytes(0)); // an empty datagram is not the end
         }
         outcome(result, &mut self.ready.rx)
@@ -276,13 +278,28 @@ impl Endpoint {
         if !self.is_plain() {
             return self.read(buf);
         }
-        let space = buf.space();
+        let space = buf.whole_space();
         let most = most.min(space.len());
         let result = self.io.read(&mut space[..most]);
         if let Ok(n) = result {
             buf.filled(n);
         }
         outcome(result, &mut self.ready.rx)
+    }
+
+    /// Looks at what has come without taking it, as much as fits: how much that is, 0 at the end
+    /// of the stream, `None` while nothing is there.
+    ///
+    /// # Errors
+    /// Those of recv(2); `Unsupported` where a layer or a pipe has the bytes.
+    pub fn peek(&mut self, into: &mut [u8]) -> io::Result<Option<usize>> {
+        use rustix::net::{RecvFlags, recv};
+        let Some(fd) = self.raw_rx() else { return Err(io::ErrorKind::Unsupported.into()) };
+        match recv(fd, into, RecvFlags::PEEK | RecvFlags::DONTWAIT) {
+            Ok((n, _)) => Ok(Some(n)),
+            Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => Ok(None),
+            Err(e) => Err(e.into()),
+        }
     }
 
     /// Do bytes go in datagrams here? Then this is the largest, in bytes.
@@ -349,15 +366,6 @@ impl Endpoint {
         }
     }
 
-    /// Whatever is under way is dropped when this end is: the peer is told by a reset. Only TCP
-    /// has one.
-    pub fn reset_at_close(&mut self) {
-        if let Io::Tcp(s) = &self.io {
-            // A socket that does not know it is closed as ever.
-            let _ = socket2::SockRef::from(s).set_linger(Some(std::time::Duration::ZERO));
-        }
-    }
-
     /// The descriptor whose bytes are the payload itself; `None` when a layer rewrites them or
     /// the kernel cannot splice from it without blocking.
     pub fn raw_rx(&self) -> Option<BorrowedFd<'_>> {
@@ -382,6 +390,25 @@ impl Endpoint {
             Io::Unix(s) => Some(s.as_fd()),
             Io::Udp(..) | Io::UnixDatagram(_) => None,
             Io::Pair { tx, .. } => tx.as_ref().filter(|fd| fd.splices_in()).map(AsFd::as_fd),
+        }
+    }
+
+    /// Are these bytes in a pipe already, as a program's output is in a pipeline? It is made wide
+    /// then, and needs no other pipe of ours to be spliced from.
+    pub fn widen_rx(&self) -> bool {
+        let Io::Pair { rx: Some(rx), .. } = &self.io else { return false };
+        rx.kind() == Kind::Pipe && {
+            crate::sys::splice::widen(rx.as_fd());
+            true
+        }
+    }
+
+    /// The same of the pipe that takes the payload.
+    pub fn widen_tx(&self) -> bool {
+        let Io::Pair { tx: Some(tx), .. } = &self.io else { return false };
+        tx.kind() == Kind::Pipe && {
+            crate::sys::splice::widen(tx.as_fd());
+            true
         }
     }
 

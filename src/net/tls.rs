@@ -8,11 +8,15 @@ use super::trust::{self, split_words};
 use crate::term::safe::quote;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConnection, Connection, ServerConnection};
-use std::io::{self, Read, Write};
+use std::io::{self, Read as _, Write as _};
 use std::sync::Arc;
 
-/// Plaintext that rustls may hold before `write` refuses more: this is the back-pressure.
-const SEND_LIMIT: usize = 64 * 1024;
+/// Plaintext that rustls may hold before `write` refuses more: this is the back-pressure. Sixteen
+/// records go to the socket with one call.
+const SEND_LIMIT: usize = 256 * 1024;
+
+/// Ciphertext that is read with one call: by itself rustls reads 4 KiB.
+const RECEIVED: usize = 256 * 1024;
 
 /// How much of what a peer said instead of TLS is kept, to show it.
 const FIRST_WORDS: usize = 80;
@@ -61,6 +65,8 @@ pub struct Tls {
     conn: Connection,
     /// The start of what the peer sent, until the handshake is over.
     first_words: Vec<u8>,
+    /// What came and rustls has not taken yet.
+    received: Buf,
     close_sent: bool,
     /// Nothing more comes from the socket: it ended (with close_notify or without), or `broken`.
     socket_ended: bool,
@@ -97,6 +103,7 @@ impl Tls {
         Self {
             conn,
             first_words: Vec::new(),
+            received: Buf::new(RECEIVED),
             close_sent: false,
             socket_ended: false,
             deaf: false,
@@ -178,32 +185,64 @@ impl Tls {
     }
 
     fn receive(&mut self, io: &mut Io, ready: &mut Ready) -> io::Result<bool> {
-        if !self.conn.wants_read() || !ready.rx || self.socket_ended {
+        if !self.conn.wants_read() || self.socket_ended {
             return Ok(false);
         }
-        let handshaking = self.conn.is_handshaking();
-        let mut listening = Listening { io, heard: &mut self.first_words, on: handshaking };
-        match self.conn.read_tls(&mut listening) {
+        if !self.received.is_empty() {
+            return self.take_in(io);
+        }
+        if !ready.rx {
+            return Ok(false);
+        }
+        match io.read(self.received.space()) {
             Ok(0) => {
                 self.socket_ended = true;
-                if handshaking {
+                // rustls is to know, too: without close_notify it is a cut.
+                let _ = self.conn.read_tls(&mut io::empty());
+                if self.conn.is_handshaking() {
                     return Err(self.cut_short(io::ErrorKind::UnexpectedEof.into()));
                 }
+                Ok(true)
             }
-            Ok(_) => {}
+            Ok(n) => {
+                self.received.filled(n);
+                if self.conn.is_handshaking() && self.first_words.len() < FIRST_WORDS {
+                    let keep = n.min(FIRST_WORDS - self.first_words.len());
+                    self.first_words.extend_from_slice(&self.received.bytes()[..keep]);
+                }
+                self.take_in(io)
+            }
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
                 ready.rx = false;
-                return Ok(false);
+                Ok(false)
             }
-            Err(e) if e.kind() == io::ErrorKind::Interrupted => return Ok(true),
-            Err(e) => return self.break_off(e),
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => Ok(true),
+            Err(e) => self.break_off(e),
         }
-        if let Err(e) = self.conn.process_new_packets() {
-            // The last words are an alert that tells the peer why.
-            let _ = self.conn.write_tls(io);
-            let is_server = matches!(self.conn, Connection::Server(_));
-            let failure = failure(&e, is_server, &self.first_words);
-            return self.break_off(io::Error::other(failure));
+    }
+
+    /// Gives rustls what has come, until it has plaintext that is to be read first.
+    fn take_in(&mut self, io: &mut Io) -> io::Result<bool> {
+        let handshaking = self.conn.is_handshaking();
+        while !self.received.is_empty() && self.conn.wants_read() {
+            let mut bytes = self.received.bytes();
+            let n = match self.conn.read_tls(&mut bytes) {
+                Ok(n) => n,
+                Err(e) => return self.break_off(e),
+            };
+            self.received.consume(n);
+            if n == 0 {
+                // Behind its close_notify nothing of the peer's counts.
+                self.socket_ended = true;
+                break;
+            }
+            if let Err(e) = self.conn.process_new_packets() {
+                // The last words are an alert that tells the peer why.
+                let _ = self.conn.write_tls(io);
+                let is_server = matches!(self.conn, Connection::Server(_));
+                let failure = failure(&e, is_server, &self.first_words);
+                return self.break_off(io::Error::other(failure));
+            }
         }
         if handshaking && !self.conn.is_handshaking() {
             self.first_words = Vec::new();
@@ -241,11 +280,28 @@ impl Tls {
         io::Error::new(error.kind(), Failure { why, hint })
     }
 
-    pub(super) fn read(&mut self, buf: &mut Buf) -> io::Result<Moved> {
-        let result = self.conn.reader().read(buf.space());
-        if let Ok(n @ 1..) = result {
-            buf.filled(n);
-            return Ok(Moved::Bytes(n));
+    /// Plaintext, of as many records as have come and fit.
+    pub(super) fn read(&mut self, io: &mut Io, buf: &mut Buf) -> io::Result<Moved> {
+        let mut total = 0;
+        let result = loop {
+            let space = buf.space();
+            if space.is_empty() {
+                break Ok(0);
+            }
+            match self.conn.reader().read(space) {
+                Ok(n @ 1..) => {
+                    buf.filled(n);
+                    total += n;
+                    // What is wrong with the next record is told when this one is delivered.
+                    if !self.received.is_empty() && self.conn.wants_read() && !self.socket_ended {
+                        self.take_in(io)?;
+                    }
+                }
+                other => break other,
+            }
+        };
+        if total > 0 {
+            return Ok(Moved::Bytes(total));
         }
         match (self.broken.take(), result) {
             (Some(error), _) => Err(error),
@@ -281,24 +337,6 @@ impl Tls {
         }
         self.send(io, ready)?;
         Ok(self.deaf || !self.conn.wants_write())
-    }
-}
-
-/// Remembers the first bytes that pass.
-struct Listening<'a> {
-    io: &'a mut Io,
-    heard: &'a mut Vec<u8>,
-    on: bool,
-}
-
-impl Read for Listening<'_> {
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        let n = self.io.read(buf)?;
-        if self.on && self.heard.len() < FIRST_WORDS {
-            let keep = n.min(FIRST_WORDS - self.heard.len());
-            self.heard.extend_from_slice(&buf[..keep]);
-        }
-        Ok(n)
     }
 }
 

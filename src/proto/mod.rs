@@ -19,6 +19,7 @@ pub mod proxied;
 pub mod reply;
 pub mod sasl;
 pub mod script;
+pub mod services;
 pub mod serving;
 pub mod session;
 pub mod smtp;
@@ -29,6 +30,7 @@ pub mod telnet;
 pub mod text;
 #[cfg(test)]
 mod transcripts;
+pub mod until;
 pub mod words;
 
 use std::fmt;
@@ -248,6 +250,14 @@ pub trait Machine {
     /// # Errors
     /// Why the conversation cannot go on.
     fn step(&mut self, ports: &mut Ports<'_>) -> Result<Step<Self::Event>, ProtocolError>;
+}
+
+impl<E> Machine for Box<dyn Machine<Event = E>> {
+    type Event = E;
+
+    fn step(&mut self, ports: &mut Ports<'_>) -> Result<Step<E>, ProtocolError> {
+        (**self).step(ports)
+    }
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ const SIGNATURE: &[u8; 12] = b"\r\n\r\n\0\r\nQUIT\n";
 /// A header of version 1, with its line end.
 const LONGEST_LINE: usize = 107;
 /// A header of version 2, as long as we read one.
-const LONGEST: usize = 4096;
+pub const LONGEST: usize = 4096;
 
 /// Which of the two.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -5,6 +5,7 @@ use super::fault::{Act, Faults};
 use super::sasl::{Mechanism, Secret};
 use super::store::Refusal;
 use super::{Machine, Ports, ProtocolError, Step};
+use core::net::SocketAddr;
 // A length of time is no clock.
 use core::time::Duration;
 use std::sync::Arc;
@@ -52,6 +53,8 @@ pub struct Serving {
     pub nonce: String,
     /// Which caller of this server it is, from 1.
     pub number: u64,
+    /// Who calls, if a proxy in front of us says so (PROXY).
+    pub client: Option<SocketAddr>,
 }
 
 impl Serving {

@@ -26,6 +26,8 @@ pub enum Refusal {
     InUse,
     /// The message is not there any more: somebody else has removed it.
     Gone,
+    /// There is no room for so many: half a sentence about what.
+    Limit(&'static str),
     /// The system's words about what went wrong.
     Broken(String),
 }
@@ -40,6 +42,7 @@ impl fmt::Display for Refusal {
             Self::ReadOnly => f.write_str("the mailbox is read-only"),
             Self::InUse => f.write_str("the mailbox is in use"),
             Self::Gone => f.write_str("the message is gone"),
+            Self::Limit(what) => f.write_str(what),
             Self::Broken(why) => f.write_str(why),
         }
     }
@@ -85,7 +88,8 @@ pub struct Message {
 pub struct Listed {
     /// Its name in UTF-8, levels separated by `/`.
     pub name: String,
-    /// It can be opened; one that cannot is only there for those below it.
+    /// It can be opened. One that cannot is not there: there are some below it, or the person has
+    /// subscribed to it (RFC 3501 §6.3.9).
     pub selectable: bool,
     /// The person wants to see it (SUBSCRIBE).
     pub subscribed: bool,
@@ -168,8 +172,8 @@ pub trait Store {
     /// disk when this comes back. Gives UIDVALIDITY and UID.
     ///
     /// # Errors
-    /// [`Refusal::NoSuchFolder`], [`Refusal::Full`], [`Refusal::Broken`]; nothing half-written is
-    /// left then.
+    /// [`Refusal::NoSuchFolder`], [`Refusal::Full`], [`Refusal::Limit`], [`Refusal::Broken`];
+    /// nothing half-written is left then.
     fn append(
         &mut self,
         folder: &str,
@@ -202,7 +206,7 @@ pub trait Folder {
     /// Gives a message these marks instead of those it has.
     ///
     /// # Errors
-    /// [`Refusal::Gone`], [`Refusal::ReadOnly`], [`Refusal::Broken`].
+    /// [`Refusal::Gone`], [`Refusal::ReadOnly`], [`Refusal::Limit`], [`Refusal::Broken`].
     fn mark(&mut self, uid: u32, flags: &Flags) -> Result<()>;
 
     /// Removes messages.
@@ -215,7 +219,7 @@ pub trait Folder {
     /// them, or none.
     ///
     /// # Errors
-    /// [`Refusal::NoSuchFolder`], [`Refusal::Full`], [`Refusal::Broken`].
+    /// [`Refusal::NoSuchFolder`], [`Refusal::Full`], [`Refusal::Limit`], [`Refusal::Broken`].
     fn copy(&mut self, uids: &[u32], to: &str) -> Result<Copied>;
 }
 

@@ -34,6 +34,39 @@ impl KernelPipe {
     }
 }
 
+/// Moves what `from` has straight into `to`; one of the two is a pipe. 0 is the end of `from`.
+///
+/// # Errors
+/// `WouldBlock` when `from` has nothing or `to` takes nothing: [`ready`] tells which.
+/// `InvalidInput` when these two cannot be spliced; nothing has moved then.
+#[cfg(target_os = "linux")]
+pub fn through(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> io::Result<usize> {
+    splice(from, to, WANTED)
+}
+
+/// Makes a pipe as large as an unprivileged process may have it. A refusal only costs speed.
+#[cfg(target_os = "linux")]
+pub fn widen(pipe: BorrowedFd<'_>) {
+    use rustix::pipe::{fcntl_getpipe_size, fcntl_setpipe_size};
+    if fcntl_getpipe_size(pipe).is_ok_and(|size| size < WANTED) {
+        let _ = fcntl_setpipe_size(pipe, WANTED);
+    }
+}
+
+/// Has `from` something to read, and can `to` take something?
+///
+/// # Errors
+/// Those of poll(2).
+pub fn ready(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> io::Result<(bool, bool)> {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    let mut fds = [
+        PollFd::from_borrowed_fd(from, PollFlags::IN),
+        PollFd::from_borrowed_fd(to, PollFlags::OUT),
+    ];
+    poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 0 }))?;
+    Ok((!fds[0].revents().is_empty(), !fds[1].revents().is_empty()))
+}
+
 #[cfg(target_os = "linux")]
 impl KernelPipe {
     /// Makes one. A refusal to enlarge it (the user's total is bounded) only costs speed.
@@ -80,6 +113,19 @@ fn splice(from: BorrowedFd<'_>, to: BorrowedFd<'_>, len: usize) -> io::Result<us
     let flags = SpliceFlags::MOVE | SpliceFlags::NONBLOCK;
     Ok(splice(from, None, to, None, len, flags)?)
 }
+
+/// There is no splice(2) here.
+///
+/// # Errors
+/// Always `InvalidInput`.
+#[cfg(not(target_os = "linux"))]
+pub fn through(_: BorrowedFd<'_>, _: BorrowedFd<'_>) -> io::Result<usize> {
+    Err(io::ErrorKind::InvalidInput.into())
+}
+
+/// Pipes have one size here.
+#[cfg(not(target_os = "linux"))]
+pub fn widen(_: BorrowedFd<'_>) {}
 
 #[cfg(not(target_os = "linux"))]
 impl KernelPipe {

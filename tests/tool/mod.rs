@@ -6,6 +6,7 @@ pub mod dnsmasq;
 pub mod dovecot;
 pub mod exim;
 pub mod nsd;
+pub mod office;
 pub mod postfix;
 
 use std::io::{Read, Write};
@@ -337,6 +338,19 @@ pub fn on_terminal(args: &[&str]) -> (Running, Terminal) {
 
 /// The same, started by another program, such as `env`.
 pub fn on_terminal_by(starter: &[&str], args: &[&str]) -> (Running, Terminal) {
+    let mut command = Command::new("setsid");
+    command
+        .arg("--ctty")
+        .args(starter)
+        .arg(NCAT)
+        .args(args)
+        .env_remove("NCAT_AUTH")
+        .env("NO_COLOR", "1");
+    command_on_terminal(command)
+}
+
+/// A prepared command, whose program takes its standard input for the terminal that controls it.
+pub fn command_on_terminal(mut command: Command) -> (Running, Terminal) {
     use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
     let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
     grantpt(&master).unwrap();
@@ -349,14 +363,6 @@ pub fn on_terminal_by(starter: &[&str], args: &[&str]) -> (Running, Terminal) {
         .open(name.to_str().unwrap())
         .unwrap();
     let before = format!("{:?}", rustix::termios::tcgetattr(&slave).unwrap());
-    let mut command = Command::new("setsid");
-    command
-        .arg("--ctty")
-        .args(starter)
-        .arg(NCAT)
-        .args(args)
-        .env_remove("NCAT_AUTH")
-        .env("NO_COLOR", "1");
     command.stdin(slave.try_clone().unwrap());
     command.stdout(slave.try_clone().unwrap());
     command.stderr(slave.try_clone().unwrap());
@@ -481,6 +487,16 @@ pub fn have(program: &str) -> bool {
     if !found {
         // Where a person looks who wonders why a test was so quick.
         let _ = writeln!(std::io::stderr(), "skipped: {program} is not installed");
+    }
+    found
+}
+
+/// The same for a file, such as that of a library.
+pub fn have_file(path: &str) -> bool {
+    let found = Path::new(path).is_file();
+    assert!(found || std::env::var_os("CI").is_none(), "{path} is not installed");
+    if !found {
+        let _ = writeln!(std::io::stderr(), "skipped: {path} is not installed");
     }
     found
 }

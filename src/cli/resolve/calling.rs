@@ -334,6 +334,7 @@ fn only_with_listen(args: &Args) -> Result<(), Error> {
     for (given, option) in [
         (args.max_conns.is_some(), "-m"),
         (args.forward.is_some(), "--forward"),
+        (args.serve.is_some(), "--serve"),
         (args.announce, "--announce"),
         (args.port_file.is_some(), "--port-file"),
         (args.ssl_cert_out.is_some(), "--ssl-cert-out"),

@@ -5,6 +5,7 @@ use super::mock;
 use super::place::{DEFAULT_PORT, Place, is_number, place, port, quoted, usage, vsock};
 use super::proxy::{listed, proxying};
 use super::script::script;
+use super::serve::serve;
 use super::session::{family, optional_time, program, protocol, session};
 use super::tls::{implies_tls, parameters, trust};
 use crate::cli::Environment;
@@ -134,6 +135,10 @@ pub(super) fn config(
             return Err(usage(format!("--forward and {other} do not go together")));
         }
     }
+    let serve = serve(args)?;
+    if serve.is_some() && mock.is_some() {
+        return Err(usage("--serve and a mock mail server do not go together"));
+    }
     let (accept, accept_timeout) = mock::accepting(args)?;
     // A mock server has a certificate at hand for those who say STARTTLS.
     let tls = match &mock {
@@ -232,7 +237,8 @@ pub(super) fn config(
             (None, Some(host)) => {
                 listen::Place::Host { host, port: place.port.unwrap_or(default_port) }
             }
-            (None, None) if mock.is_some() => {
+            // What serves by itself is for this machine, unless somebody says otherwise.
+            (None, None) if mock.is_some() || serve.is_some() => {
                 listen::Place::Loopback(place.port.unwrap_or(default_port))
             }
             // An open proxy is for this machine unless somebody says otherwise.
@@ -251,6 +257,7 @@ pub(super) fn config(
         proxying: proxying(args, environment)?,
         forward: forward(args, environment)?,
         mock,
+        serve,
         accept,
         accept_timeout,
         keep_open: many,

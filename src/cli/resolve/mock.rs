@@ -88,7 +88,9 @@ pub(super) fn config(args: &Args, protocol: Protocol, tls_at_once: bool) -> Resu
             place: mailbox(args, protocol)?,
             json: args.output_format.as_deref() == Some("jsonl"),
             trace: !args.no_trace,
+            bounce: args.bounce,
         },
+        behind_proxy: args.accept_proxy,
         idle: optional_time("-i", args.idle_timeout.as_ref())?.unwrap_or(IDLE),
     })
 }
@@ -123,7 +125,9 @@ pub(super) fn practice(args: &Args, protocol: Protocol) -> Result<Config, Error>
             trace: true,
             place: None,
             memory: Some(crate::modes::mock::practice::mailbox()),
+            bounce: false,
         },
+        behind_proxy: false,
         idle: IDLE,
     })
 }
@@ -313,6 +317,7 @@ fn refuse_client_options(args: &Args, protocol: Protocol) -> Result<(), Error> {
         (args.bare_newline.is_some(), "--bare-newline"),
         (args.no_trace, "--no-trace"),
         (args.accept_xclient, "--accept-xclient"),
+        (args.bounce, "--bounce"),
     ] {
         if given && !smtp {
             return Err(usage(format!("{option} goes with -l --smtp")));
@@ -338,6 +343,8 @@ pub(super) fn only_with_mock(args: &Args) -> Result<(), Error> {
         (!args.fault.is_empty(), "--fault"),
         (args.fault_addresses, "--fault-addresses"),
         (args.accept_xclient, "--accept-xclient"),
+        (args.bounce, "--bounce"),
+        (args.accept_proxy, "--accept-proxy"),
     ] {
         if given {
             return Err(usage(format!(

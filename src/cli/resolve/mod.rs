@@ -10,6 +10,7 @@ mod proxy;
 mod read;
 pub(super) mod script;
 mod send;
+mod serve;
 mod session;
 mod tls;
 

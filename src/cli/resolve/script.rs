@@ -54,7 +54,6 @@ pub(super) fn script(args: &Args) -> Result<Option<Script>, Error> {
         (!args.proxy_type.is_empty() && args.listen, "a proxy server"),
         (args.telnet, "-t"),
         (args.crlf, "-C"),
-        (args.probe, "-z"),
         (
             !(args.exec.is_empty() && args.sh_exec.is_empty() && args.lua_exec.is_empty()),
             "a command",

@@ -10,7 +10,9 @@ use crate::modes::talk::{Log, SafeOutput, Session};
 use crate::net::bind::Protocol;
 use crate::net::child::Program;
 use crate::net::names::Family;
+use crate::proto::script::grammar::pattern;
 use crate::proto::words::split;
+use regex::bytes::Regex;
 use std::time::Duration;
 
 /// The longest time an option takes, in milliseconds (ncat's limit).
@@ -94,6 +96,30 @@ pub(super) fn protocol(args: &Args) -> Protocol {
     }
 }
 
+/// What the peer is waited for to say.
+fn quit_on(args: &Args, typed: &str) -> Result<Regex, Error> {
+    for (given, other) in [
+        (args.probe, "-z"),
+        (args.keep_open && args.listen, "-k"),
+        (args.broker || args.chat, "--broker"),
+        (args.script.is_some() || !args.steps.is_empty(), "a script"),
+        (args.smtp || args.pop3 || args.imap || args.lmtp, "a mail helper"),
+        (args.forward.is_some(), "--forward"),
+        (args.serve.is_some(), "--serve"),
+        (!args.proxy_type.is_empty() && args.listen, "a proxy server"),
+        (args.send_only, "--send-only"),
+        (
+            !(args.exec.is_empty() && args.sh_exec.is_empty() && args.lua_exec.is_empty()),
+            "a command",
+        ),
+    ] {
+        if given {
+            return Err(usage(format!("--quit-on and {other} do not go together")));
+        }
+    }
+    pattern(typed).map_err(|why| usage(format!("--quit-on {}: {why}", quoted(typed))))
+}
+
 pub(super) fn session(args: &Args) -> Result<Session, Error> {
     let user_end = match args.quit.as_deref().map(|q| q.strip_prefix('-').ok_or(q)) {
         Some(Ok(never)) => {
@@ -163,6 +189,7 @@ pub(super) fn session(args: &Args) -> Result<Session, Error> {
         },
         crlf: args.crlf,
         telnet: args.telnet,
+        quit_on: args.quit_on.as_deref().map(|re| quit_on(args, re)).transpose()?,
         safe_output,
         log: Log {
             raw: args.output.clone(),

@@ -335,7 +335,7 @@ impl Room {
         if self.is_held_back() || !self.local.can_read() {
             return Ok(false);
         }
-        match self.local.read(&mut self.said).map_err(Trouble::Input)? {
+        match self.local.read_piece(&mut self.said, CHUNK).map_err(Trouble::Input)? {
             Moved::Blocked => return Ok(false),
             Moved::Bytes(_) => {
                 self.held_until = self.manners.delay.map(|delay| now + delay);
@@ -517,11 +517,12 @@ impl Room {
             return Ok(false);
         }
         // The rest of a datagram would be lost.
-        let in_pieces = self.purpose == Purpose::Chat && member.endpoint.datagrams().is_none();
+        let in_pieces = member.endpoint.datagrams().is_none();
+        let most = if self.purpose == Purpose::Chat { WORDS } else { CHUNK };
         let moved = if let Some(datagram) = member.early.pop_front() {
             Moved::Bytes(self.heard.append(&datagram))
         } else if member.endpoint.can_read() && in_pieces {
-            member.endpoint.read_piece(&mut self.heard, WORDS)?
+            member.endpoint.read_piece(&mut self.heard, most)?
         } else if member.endpoint.can_read() {
             member.endpoint.read(&mut self.heard)?
         } else {

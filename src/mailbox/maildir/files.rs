@@ -62,9 +62,19 @@ pub(super) fn split(name: &str) -> (&str, &str) {
     }
 }
 
+/// The keyword that has a letter for all Maildirs.
+pub(super) fn is_forwarded(keyword: &str) -> bool {
+    keyword.eq_ignore_ascii_case("$Forwarded")
+}
+
+/// The place of a keyword among those of the index: keywords are the same in any case.
+pub(super) fn place_of(keyword: &str, keywords: &[String]) -> Option<usize> {
+    keywords.iter().position(|known| known.eq_ignore_ascii_case(keyword))
+}
+
 /// Flags as a name has them, in order; keywords by the letters that the index has for them.
 pub(super) fn letters(flags: &Flags, keywords: &[String]) -> String {
-    let forwarded = flags.keywords.iter().any(|keyword| keyword == "$Forwarded");
+    let forwarded = flags.keywords.iter().any(|keyword| is_forwarded(keyword));
     let system = [
         (flags.draft, 'D'),
         (flags.flagged, 'F'),
@@ -75,7 +85,7 @@ pub(super) fn letters(flags: &Flags, keywords: &[String]) -> String {
     ];
     let mut out: String = system.iter().filter(|(set, _)| *set).map(|(_, c)| *c).collect();
     let own = flags.keywords.iter().filter_map(|keyword| {
-        let at = keywords.iter().position(|known| known == keyword)?;
+        let at = place_of(keyword, keywords)?;
         char::from_u32('a' as u32 + u32::try_from(at).ok()?).filter(char::is_ascii_lowercase)
     });
     let mut own: Vec<_> = own.collect();
@@ -189,13 +199,13 @@ impl<'a> Draft<'a> {
 
     /// From where to where it goes.
     pub(super) fn way(&self, letters: &str) -> (PathBuf, PathBuf) {
-        let (part, name) = place_of(&self.base, letters);
+        let (part, name) = seat(&self.base, letters);
         (self.file.clone(), self.dir.join(part).join(name))
     }
 
     /// Puts it where it can be seen.
     pub(super) fn place(self, letters: &str) -> Result<String> {
-        let (part, name) = place_of(&self.base, letters);
+        let (part, name) = seat(&self.base, letters);
         let to = self.dir.join(part);
         let place = || {
             fs::rename(&self.file, to.join(&name))?;
@@ -213,7 +223,7 @@ impl<'a> Draft<'a> {
 }
 
 /// Where a message is: with flags, the person has seen it before.
-pub(super) fn place_of(base: &str, letters: &str) -> (&'static str, String) {
+pub(super) fn seat(base: &str, letters: &str) -> (&'static str, String) {
     match letters {
         "" => ("new", base.to_owned()),
         letters => ("cur", format!("{base}:2,{letters}")),

@@ -260,7 +260,7 @@ impl Open {
     /// made for them.
     pub(super) fn all_to(&self, folder: &str) -> Moves {
         let way = |known: &Known| {
-            let (part, name) = files::place_of(&known.base, &known.letters);
+            let (part, name) = files::seat(&known.base, &known.letters);
             let from = known.path.strip_prefix(&self.dir).ok()?.to_str()?;
             Some((from.to_owned(), format!("{folder}/{part}/{name}")))
         };
@@ -271,30 +271,34 @@ impl Open {
         }
     }
 
-    /// Letters for keywords that have none yet, as far as there are letters.
+    /// Letters for keywords that have none yet: for all of them, or it is refused.
     fn learn(&mut self, lock: &Lock, keywords: &[String]) -> Result<()> {
-        let is_new =
-            |keyword: &&String| !self.index.keywords.contains(keyword) && *keyword != "$Forwarded";
-        if !keywords.iter().any(|keyword| is_new(&keyword)) {
+        // One that would not fit on a line of the index was no keyword of IMAP.
+        let fits = |keyword: &String| keyword.chars().all(|c| c.is_ascii_graphic());
+        let is_new = |keyword: &&String, known: &[String]| {
+            files::place_of(keyword, known).is_none() && !files::is_forwarded(keyword)
+        };
+        let mut new = keywords.iter().filter(|keyword| fits(keyword));
+        if !new.any(|keyword| is_new(&keyword, &self.index.keywords)) {
             return Ok(());
         }
         let mut index = self.load(lock)?;
         let before = index.clone();
         let in_use: HashSet<char> = self.known.iter().flat_map(|k| k.letters.chars()).collect();
-        for keyword in keywords.iter().filter(|keyword| *keyword != "$Forwarded") {
-            let known = index.keywords.contains(keyword);
-            // One that would not fit on a line of the index was no keyword of IMAP.
-            let fits = keyword.chars().all(|c| c.is_ascii_graphic());
-            if known || !fits {
+        for keyword in keywords.iter().filter(|keyword| fits(keyword)) {
+            if !is_new(&keyword, &index.keywords) {
                 continue;
             }
             // Files that have a letter of which nobody knows the meaning must not get another.
             while letter(index.keywords.len()).is_some_and(|letter| in_use.contains(&letter)) {
                 index.keywords.push(String::new());
             }
-            if letter(index.keywords.len()).is_some() {
-                index.keywords.push(keyword.clone());
+            // The names of files have no room for more. Kept without it, the person would believe
+            // that the message has it.
+            if letter(index.keywords.len()).is_none() {
+                return Err(Refusal::Limit("a folder of a Maildir has 26 keywords at most"));
             }
+            index.keywords.push(keyword.clone());
         }
         index.update(&self.dir, &before)?;
         self.index = index;
@@ -393,10 +397,13 @@ impl Folder for Open {
         }
         let folders = moves::lock(&self.base)?;
         let mut target = Open::new(&self.base, dir.clone(), true)?;
+        // Before any of them has its place: letters may be refused.
+        let all_letters =
+            drafts.iter().map(|(_, flags, _)| target.letters(flags)).collect::<Result<Vec<_>>>()?;
         let mut placed: Vec<(u32, String)> = Vec::new();
         let mut plan = Moves::default();
-        for (uid, flags, draft) in &drafts {
-            let (from, to) = draft.way(&target.letters(flags)?);
+        for ((uid, _, draft), letters) in drafts.iter().zip(&all_letters) {
+            let (from, to) = draft.way(letters);
             let below = |path: PathBuf| {
                 path.strip_prefix(&self.base).ok().and_then(|path| path.to_str().map(str::to_owned))
             };

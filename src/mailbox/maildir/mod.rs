@@ -299,7 +299,7 @@ impl Store for Maildir {
         moves::settle(&self.base)?;
         let dir = existing(&self.base, folder)?;
         let draft = Draft::write(&dir, content, received)?;
-        if flags.keywords.iter().all(|keyword| keyword == "$Forwarded") {
+        if flags.keywords.iter().all(|keyword| files::is_forwarded(keyword)) {
             let _lock = Lock::take(&dir)?;
             // Where the end of the index tells the UID, nobody has to look through the folder.
             if let Some((validity, uid)) = Index::glance(&dir) {

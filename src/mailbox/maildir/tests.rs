@@ -81,7 +81,8 @@ fn folders_are_made_renamed_subscribed_and_deleted() {
         let names = |store: &mut Box<dyn Store>| -> Vec<String> {
             store.folders().unwrap().into_iter().map(|folder| folder.name).collect()
         };
-        assert_eq!(names(&mut store), [INBOX, "New", "New/a.b"]);
+        // Who has subscribed to a name has it until he gives it back.
+        assert_eq!(names(&mut store), [INBOX, "Jürg & Co", "New", "New/a.b"]);
         assert_eq!(store.status("New/a.b").unwrap().messages, 1);
         assert_eq!(store.rename("Nothing", "x"), Err(Refusal::NoSuchFolder));
         assert_eq!(store.rename("New", "New/a.b"), Err(Refusal::Exists));
@@ -521,4 +522,41 @@ fn who_has_a_mailbox_for_himself_may_log_in_by_his_whole_address() {
     for user in ["ann", "ann@x.test"] {
         assert_eq!(place.enter(user, false).unwrap().status(INBOX).unwrap().messages, 1, "{user}");
     }
+}
+
+#[test]
+fn a_keyword_too_many_is_refused_and_changes_nothing() {
+    // The names of files have letters for 26. More were dropped, and nobody was told.
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = Maildir::at(dir.path()).unwrap();
+    let flags = |keywords: &[&str]| Flags {
+        keywords: keywords.iter().map(|&keyword| keyword.to_owned()).collect(),
+        ..Flags::default()
+    };
+    let names: Vec<String> = (1..=26).map(|n| format!("k{n}")).collect();
+    let all: Vec<&str> = names.iter().map(String::as_str).collect();
+    let (_, uid) = store.append(INBOX, b"one\r\n", &flags(&all[..25]), None).unwrap();
+    let mut folder = store.open(INBOX, false).unwrap();
+    let limit = Err(Refusal::Limit("a folder of a Maildir has 26 keywords at most"));
+    // Both or none: the first would have found room.
+    assert_eq!(folder.mark(uid, &flags(&["k26", "k27"])), limit);
+    assert_eq!(folder.look().unwrap()[0].flags, flags(&all[..25]));
+    // In any case it is the same, and one has a letter for all Maildirs.
+    folder.mark(uid, &flags(&["K1", "k26", "$forwarded"])).unwrap();
+    let marked = folder.look().unwrap()[0].flags.keywords.clone();
+    assert_eq!(marked, ["$Forwarded", "k1", "k26"]);
+    assert_eq!(store.append(INBOX, b"two\r\n", &flags(&["k27"]), None).map(|_| ()), limit.clone());
+    store.create("Full").unwrap();
+    for name in ["a", "b", "c"] {
+        store.append("Full", b"x\r\n", &flags(&[name]), None).unwrap();
+    }
+    store.append(INBOX, b"two\r\n", &Flags::default(), None).unwrap();
+    let mut inbox = store.open(INBOX, false).unwrap();
+    let uids = uids(&inbox.look().unwrap());
+    inbox.mark(uids[0], &Flags::default()).unwrap();
+    inbox.mark(uids[1], &flags(&all[..24])).unwrap();
+    // The first of the two could be copied, and is not, alone.
+    assert_eq!(inbox.copy(&uids, "Full").map(|_| ()), limit);
+    assert_eq!(store.status("Full").unwrap().messages, 3);
+    assert_eq!(std::fs::read_dir(dir.path().join(".Full/tmp")).unwrap().count(), 0);
 }

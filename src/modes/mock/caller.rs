@@ -3,21 +3,21 @@
 use super::Mock;
 use super::keep::{Around, is_in_use};
 use crate::engine::dialogue::{Dialogue, Outcome};
-use crate::engine::farewell::Farewell;
-use crate::engine::handshake::Handshake;
 use crate::engine::manners::Manners;
 use crate::engine::tap::Tap;
-use crate::engine::{Conversation, REMOTE, Status, Trouble, register_sides};
-use crate::error::Error;
-use crate::modes::serve::Visitor;
+use crate::engine::{REMOTE, Trouble};
+use crate::error::{Error, words};
+use crate::modes::door::{Armour, put_on};
+use crate::modes::visit::{Business, Meeting, Turn, Visit};
 use crate::net::bind;
 use crate::net::buf::Buf;
 use crate::net::endpoint::{Endpoint, Moved};
 use crate::net::tls::Tls;
 use crate::proto::fault::{Act, What};
-use crate::proto::serving::{Delivery, Event, Server};
-use mio::Registry;
-use std::io;
+use crate::proto::proxied;
+use crate::proto::serving::{Delivery, Event, Protection, Server};
+use crate::term::safe::quote;
+use std::net::SocketAddr;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -31,12 +31,25 @@ const TRY_AGAIN: Duration = Duration::from_millis(50);
 /// What is dropped in one piece.
 const SCRAP: usize = 16 * 1024;
 
+/// How long a PROXY header may take (its specification asks for 3 seconds at least).
+const INTRODUCTION: Duration = Duration::from_secs(10);
+
 type Talk = Box<Dialogue<Box<dyn Server>>>;
 
+/// Before the handshake.
+enum Prelude {
+    /// Nothing has happened yet.
+    Arrived,
+    /// A fault has it wait until then.
+    Delayed(Instant),
+    /// A PROXY header has to come by then.
+    Introduced(Instant),
+    /// Nothing is said any more.
+    Hung(Buf),
+}
+
 enum Phase {
-    /// Nothing has happened yet; with a time, it waits until then.
-    Accepted(Endpoint, Option<Instant>),
-    Handshake(Handshake),
+    Prelude(Prelude),
     Talking(Talk),
     /// It goes on then.
     Held(Talk, Instant),
@@ -45,7 +58,6 @@ enum Phase {
     Waiting(Talk, Box<Delivery>, Instant, Instant),
     /// Nothing is said any more.
     Hung(Endpoint, Buf),
-    Parting(Farewell),
     Nowhere,
 }
 
@@ -56,6 +68,8 @@ pub(in crate::modes) struct Caller<'a> {
     number: u64,
     tap: Option<Tap>,
     phase: Phase,
+    /// Who calls, if a proxy in front of us says so.
+    client: Option<SocketAddr>,
     /// STARTTLS must be through by then.
     hurry: Option<Instant>,
     /// Bytes heard so far, and when the last came.
@@ -65,33 +79,33 @@ pub(in crate::modes) struct Caller<'a> {
     /// When to look for news.
     glance: Option<Instant>,
     totals: (u64, u64),
-    how: Result<(), Trouble>,
     failed: Option<Error>,
 }
 
 impl<'a> Caller<'a> {
-    pub(super) fn new(
+    pub(super) fn visit(
         mock: &'a Mock<'a>,
         endpoint: Endpoint,
         caller: &bind::Caller,
         number: u64,
         tap: Tap,
         now: Instant,
-    ) -> Self {
-        Self {
+    ) -> Visit<Self> {
+        let caller = Self {
             mock,
             name: caller.to_string(),
             number,
             tap: Some(tap),
-            phase: Phase::Accepted(endpoint, None),
+            phase: Phase::Prelude(Prelude::Arrived),
+            client: None,
             hurry: None,
             heard: (0, now),
             warned: false,
             glance: None,
             totals: (0, 0),
-            how: Ok(()),
             failed: None,
-        }
+        };
+        Visit::new(endpoint, mock.handshake, caller)
     }
 
     fn story(&self, what: &str) {
@@ -99,43 +113,106 @@ impl<'a> Caller<'a> {
     }
 
     /// The caller is here: perhaps the first thing that it meets is a fault.
-    fn meet(&mut self, endpoint: Endpoint, until: Option<Instant>, now: Instant) -> Phase {
-        if until.is_none() {
-            match self.mock.config.faults.at_accept(now - self.mock.start) {
-                Some(What::Act(Act::Delay(time))) => {
-                    return Phase::Accepted(endpoint, Some(now + time));
+    fn arrived(&mut self, peer: &mut Endpoint, now: Instant) -> Option<Meeting> {
+        let act = match self.mock.config.faults.at_accept(now - self.mock.start) {
+            Some(What::Act(act)) => act,
+            // Nothing else can happen here: the rules say so when they are read.
+            Some(_) | None => return None,
+        };
+        match act {
+            Act::Delay(time) => {
+                self.phase = Phase::Prelude(Prelude::Delayed(now + time));
+                return Some(Meeting::Wait(Some(now + time)));
+            }
+            // There is nothing yet that could be slow.
+            Act::Slow(_) => return None,
+            Act::Hang | Act::Drop | Act::Reset => {}
+        }
+        self.story("a fault, on demand, as soon as it called");
+        Some(match act {
+            Act::Hang => {
+                self.phase = Phase::Prelude(Prelude::Hung(Buf::new(SCRAP)));
+                Meeting::Wait(None)
+            }
+            Act::Reset => {
+                peer.reset_when_closed();
+                Meeting::Gone
+            }
+            Act::Drop | Act::Delay(_) | Act::Slow(_) => Meeting::Part,
+        })
+    }
+
+    /// A proxy in front of us says who calls, before anything else and before TLS.
+    fn introduced(&mut self, peer: &mut Endpoint, until: Instant, now: Instant) -> Meeting {
+        if peer.is_plain() {
+            match self.introduction(peer) {
+                Ok(true) => {}
+                Ok(false) if until <= now => {
+                    self.story("no PROXY header has come, so nothing is said");
+                    return Meeting::Part;
                 }
-                Some(What::Act(act @ (Act::Hang | Act::Drop | Act::Reset))) => {
-                    self.story("a fault, on demand, as soon as it called");
-                    return leave(endpoint, act, now);
+                Ok(false) => return Meeting::Wait(Some(until)),
+                Err(why) => {
+                    self.story(&format!("no PROXY header, so nothing is said: {why}"));
+                    return Meeting::Part;
                 }
-                // Nothing else can happen here: the rules say so when they are read.
-                Some(_) | None => {}
             }
         }
-        let patience = self.mock.handshake;
-        Phase::Handshake(Handshake::new(endpoint, now + patience, patience))
+        let at_once = self.mock.config.protection == Protection::On;
+        match put_on(peer, self.mock.armour.as_ref().filter(|_| at_once), now) {
+            Ok(()) => Meeting::Welcome,
+            Err(error) => {
+                self.failed = Some(error);
+                Meeting::Part
+            }
+        }
     }
 
-    fn talk(&mut self, endpoint: Endpoint, now: Instant) -> Phase {
-        self.mock.report.story(format_args!("Connection from {}.", self.name));
-        self.heard = (0, now);
-        let machine = self.mock.machine(&endpoint, self.number);
-        let tap = self.tap.take().unwrap_or_default();
-        let dialogue = Dialogue::unattended(endpoint, machine, Manners::default(), tap);
-        Phase::Talking(Box::new(dialogue))
+    /// Takes the header, and nothing behind it: is it there?
+    fn introduction(&mut self, peer: &mut Endpoint) -> Result<bool, String> {
+        let mut ahead = [0; proxied::LONGEST];
+        let seen = match peer.peek(&mut ahead).map_err(|e| words(&e))? {
+            Some(0) => return Err("it hung up".to_owned()),
+            Some(n) => &ahead[..n],
+            None => {
+                peer.rx_blocked();
+                return Ok(false);
+            }
+        };
+        let (addresses, length) = match proxied::decode(seen) {
+            proxied::Decoded::Header { addresses, length } => (addresses, length),
+            proxied::Decoded::Incomplete => {
+                peer.rx_blocked();
+                return Ok(false);
+            }
+            proxied::Decoded::Bad => {
+                return Err(format!("it begins with \"{}\"", quote(seen, 40)));
+            }
+        };
+        let mut header = Buf::new(length);
+        while header.bytes().len() < length {
+            match peer.read_piece(&mut header, length).map_err(|e| words(&e))? {
+                Moved::Bytes(_) => {}
+                Moved::Blocked | Moved::Eof => return Err("it hung up".to_owned()),
+            }
+        }
+        if let Some((client, _)) = addresses {
+            self.story(&format!("speaks for {client}"));
+            self.name = format!("{client} by way of {}", self.name);
+            self.client = Some(client);
+        }
+        Ok(true)
     }
 
-    fn part(&mut self, talk: Talk, how: Result<(), Trouble>, now: Instant) -> Phase {
+    fn part(&mut self, talk: Talk, how: Result<(), Trouble>) -> Turn {
         self.totals = talk.totals();
-        self.how = how;
         let (endpoint, _, tap) = talk.into_parts();
         self.tap = Some(tap);
-        Phase::Parting(Farewell::new(endpoint, now))
+        Turn::Part(endpoint, how)
     }
 
-    /// One round of the dialogue; with a status, that is all for now.
-    fn converse(&mut self, mut talk: Talk, now: Instant) -> (Phase, Option<Status>) {
+    /// One round of the dialogue; `None` where there is more to do at once.
+    fn converse(&mut self, mut talk: Talk, now: Instant) -> Option<Turn> {
         talk.machine_mut().set_now(now - self.mock.start);
         if self.glance.is_some_and(|at| at <= now) {
             self.glance = None;
@@ -146,12 +223,12 @@ impl<'a> Caller<'a> {
                 self.hurry = None;
             } else if until <= now {
                 let late = Trouble::Late("the TLS handshake", self.mock.handshake);
-                return (self.part(talk, Err(late), now), None);
+                return Some(self.part(talk, Err(late)));
             }
         }
-        match talk.next(now) {
-            Ok(Outcome::Event(event)) => (self.happen(event, talk, now), None),
-            Ok(Outcome::Runnable) => (Phase::Talking(talk), Some(Status::Runnable)),
+        let turn = match talk.next(now) {
+            Ok(Outcome::Event(event)) => return self.happen(event, talk, now),
+            Ok(Outcome::Runnable) => Some(Turn::Runnable),
             Ok(Outcome::Waiting) => {
                 let (_, received) = talk.totals();
                 if received != self.heard.0 {
@@ -159,32 +236,35 @@ impl<'a> Caller<'a> {
                 } else if !self.warned && self.heard.1 + self.mock.config.idle <= now {
                     self.warned = true;
                     talk.machine_mut().time_out();
-                    return (Phase::Talking(talk), None);
+                    self.phase = Phase::Talking(talk);
+                    return None;
                 }
                 if talk.machine().waits_for_news() && self.glance.is_none() {
                     self.glance = Some(now + GLANCE);
                 }
-                (Phase::Talking(talk), Some(Status::Waiting))
+                Some(Turn::Waiting)
             }
             Ok(Outcome::StartTls) => match self.tls() {
                 Ok(tls) => {
                     talk.peer().start_tls(tls);
                     self.hurry = Some(now + self.mock.handshake);
-                    (Phase::Talking(talk), None)
+                    None
                 }
                 Err(error) => {
                     self.failed = Some(error);
-                    (self.part(talk, Ok(()), now), None)
+                    return Some(self.part(talk, Ok(())));
                 }
             },
-            Ok(Outcome::Done) => (self.part(talk, Ok(()), now), None),
-            Err(trouble) => (self.part(talk, Err(trouble), now), None),
-        }
+            Ok(Outcome::Done) => return Some(self.part(talk, Ok(()))),
+            Err(trouble) => return Some(self.part(talk, Err(trouble))),
+        };
+        self.phase = Phase::Talking(talk);
+        turn
     }
 
     fn tls(&self) -> Result<Tls, Error> {
         let none = || Error::machine("cannot start TLS: there is no certificate");
-        let config = self.mock.tls.as_ref().ok_or_else(none)?;
+        let Some(Armour::Tls(config)) = &self.mock.armour else { return Err(none()) };
         Tls::server(Arc::clone(config)).map_err(|failure| Error::machine(failure.to_string()))
     }
 
@@ -198,31 +278,38 @@ impl<'a> Caller<'a> {
     ) -> Phase {
         let around = Around::of(&self.name, talk.peer());
         let mut keeper = self.mock.keeper.lock().unwrap_or_else(PoisonError::into_inner);
-        let outcome = keeper.keep(&delivery, &around);
+        let kept = keeper.keep(&delivery, &around);
         drop(keeper);
-        if is_in_use(&outcome) && now < until {
+        if is_in_use(&kept) && now < until {
             if now + LOCKED == until {
                 self.story("another program has the mailbox locked: its message waits");
             }
             return Phase::Waiting(talk, delivery, until, now + TRY_AGAIN);
         }
-        for one in &outcome {
-            match one {
-                Ok(id) => self.story(&format!(
-                    "a message of {} octets is kept as {id}",
-                    delivery.content.len()
-                )),
+        for (at, one) in kept.iter().enumerate() {
+            match &one.outcome {
+                // Who shares a mailbox shares the message.
+                Ok(_) if kept[..at].iter().any(|other| other.mailbox == one.mailbox) => {}
+                Ok(id) => {
+                    let place = one.mailbox.as_ref();
+                    let place = place.map_or(String::new(), |name| format!(" in {name}"));
+                    let done = if one.is_back { "sent back" } else { "kept" };
+                    self.story(&format!(
+                        "a message of {} octets is {done} as {id}{place}",
+                        delivery.content.len()
+                    ));
+                }
                 Err(refusal) => self.mock.report.warning(format_args!(
                     "a message from {} could not be kept: {refusal}",
                     self.name
                 )),
             }
         }
-        talk.machine_mut().answer(outcome);
+        talk.machine_mut().answer(kept.into_iter().map(|one| one.outcome).collect());
         Phase::Talking(talk)
     }
 
-    fn happen(&mut self, event: Event, mut talk: Talk, now: Instant) -> Phase {
+    fn happen(&mut self, event: Event, mut talk: Talk, now: Instant) -> Option<Turn> {
         match event {
             Event::Story(what) => self.story(&what),
             Event::Lint(what) => {
@@ -232,12 +319,18 @@ impl<'a> Caller<'a> {
                     self.story(&format!("lint: {what}"));
                 }
             }
-            Event::Message(delivery) => return self.keep(talk, delivery, now + LOCKED, now),
+            Event::Message(delivery) => {
+                self.phase = self.keep(talk, delivery, now + LOCKED, now);
+                return None;
+            }
             Event::Changed => {}
             Event::Fault(act) => {
                 self.story(&format!("a fault, on demand: {act:?}"));
                 match act {
-                    Act::Delay(time) => return Phase::Held(talk, now + time),
+                    Act::Delay(time) => {
+                        self.phase = Phase::Held(talk, now + time);
+                        return None;
+                    }
                     Act::Slow(rate) => talk.slow_down(rate, now),
                     // What has been said goes out first: the machine is at its end.
                     Act::Drop => {}
@@ -245,24 +338,18 @@ impl<'a> Caller<'a> {
                         self.totals = talk.totals();
                         let (endpoint, _, tap) = talk.into_parts();
                         self.tap = Some(tap);
-                        return leave(endpoint, act, now);
+                        if act == Act::Reset {
+                            endpoint.reset_when_closed();
+                            return Some(Turn::Gone);
+                        }
+                        self.phase = Phase::Hung(endpoint, Buf::new(SCRAP));
+                        return None;
                     }
                 }
             }
         }
-        Phase::Talking(talk)
-    }
-}
-
-/// Leaves a caller as a fault says.
-fn leave(endpoint: Endpoint, act: Act, now: Instant) -> Phase {
-    match act {
-        Act::Hang => Phase::Hung(endpoint, Buf::new(SCRAP)),
-        Act::Reset => {
-            endpoint.reset_when_closed();
-            Phase::Nowhere
-        }
-        Act::Drop | Act::Delay(_) | Act::Slow(_) => Phase::Parting(Farewell::new(endpoint, now)),
+        self.phase = Phase::Talking(talk);
+        None
     }
 }
 
@@ -278,102 +365,115 @@ fn is_gone(endpoint: &mut Endpoint, scrap: &mut Buf) -> bool {
     false
 }
 
-impl Conversation for Caller<'_> {
-    fn endpoint(&mut self, side: usize) -> Option<&mut Endpoint> {
-        match &mut self.phase {
-            Phase::Accepted(endpoint, _) | Phase::Hung(endpoint, _) => {
-                (side == REMOTE).then_some(endpoint)
+impl Business for Caller<'_> {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn meet(&mut self, peer: &mut Endpoint, now: Instant) -> Meeting {
+        loop {
+            match std::mem::replace(&mut self.phase, Phase::Nowhere) {
+                Phase::Prelude(Prelude::Arrived) => {
+                    if let Some(meeting) = self.arrived(peer, now) {
+                        return meeting;
+                    }
+                    self.phase = Phase::Prelude(Prelude::Delayed(now));
+                }
+                Phase::Prelude(Prelude::Delayed(until)) if until > now => {
+                    self.phase = Phase::Prelude(Prelude::Delayed(until));
+                    return Meeting::Wait(Some(until));
+                }
+                Phase::Prelude(Prelude::Delayed(_)) if self.mock.config.behind_proxy => {
+                    self.phase = Phase::Prelude(Prelude::Introduced(now + INTRODUCTION));
+                }
+                Phase::Prelude(Prelude::Introduced(until)) => {
+                    let meeting = self.introduced(peer, until, now);
+                    if let Meeting::Wait(_) = meeting {
+                        self.phase = Phase::Prelude(Prelude::Introduced(until));
+                    }
+                    return meeting;
+                }
+                Phase::Prelude(Prelude::Hung(mut scrap)) => {
+                    if is_gone(peer, &mut scrap) {
+                        return Meeting::Gone;
+                    }
+                    self.phase = Phase::Prelude(Prelude::Hung(scrap));
+                    return Meeting::Wait(None);
+                }
+                Phase::Prelude(Prelude::Delayed(_))
+                | Phase::Talking(_)
+                | Phase::Held(..)
+                | Phase::Waiting(..)
+                | Phase::Hung(..)
+                | Phase::Nowhere => return Meeting::Welcome,
             }
-            Phase::Handshake(handshake) => handshake.endpoint(side),
-            Phase::Talking(talk) | Phase::Held(talk, _) | Phase::Waiting(talk, ..) => {
-                talk.side(side)
-            }
-            Phase::Parting(farewell) => farewell.endpoint(side),
-            Phase::Nowhere => None,
         }
     }
 
-    fn register(&mut self, registry: &Registry, key: usize) -> io::Result<()> {
-        register_sides(self, &[REMOTE], registry, key)
+    fn begin(&mut self, peer: Endpoint, now: Instant) -> Turn {
+        self.mock.report.story(format_args!("Connection from {}.", self.name));
+        self.heard = (0, now);
+        let machine = self.mock.machine(&peer, self.client, self.number);
+        let tap = self.tap.take().unwrap_or_default();
+        let dialogue = Dialogue::unattended(peer, machine, Manners::default(), tap);
+        self.phase = Phase::Talking(Box::new(dialogue));
+        Turn::Runnable
     }
 
-    fn drive(&mut self, now: Instant) -> Result<Status, Trouble> {
+    fn endpoint(&mut self, side: usize) -> Option<&mut Endpoint> {
+        match &mut self.phase {
+            Phase::Talking(talk) | Phase::Held(talk, _) | Phase::Waiting(talk, ..) => {
+                talk.side(side)
+            }
+            Phase::Hung(endpoint, _) => (side == REMOTE).then_some(endpoint),
+            Phase::Prelude(_) | Phase::Nowhere => None,
+        }
+    }
+
+    fn drive(&mut self, now: Instant) -> Turn {
         loop {
             match std::mem::replace(&mut self.phase, Phase::Nowhere) {
-                Phase::Accepted(endpoint, Some(until)) if until > now => {
-                    self.phase = Phase::Accepted(endpoint, Some(until));
-                    return Ok(Status::Waiting);
-                }
-                Phase::Accepted(endpoint, until) => {
-                    self.phase = self.meet(endpoint, until, now);
-                }
-                Phase::Handshake(mut handshake) => {
-                    let status = handshake.drive(now)?;
-                    if status != Status::Finished {
-                        self.phase = Phase::Handshake(handshake);
-                        return Ok(status);
-                    }
-                    self.phase = self.talk(handshake.into_peer(), now);
-                }
                 Phase::Talking(talk) => {
-                    let (phase, status) = self.converse(talk, now);
-                    self.phase = phase;
-                    if let Some(status) = status {
-                        return Ok(status);
+                    if let Some(turn) = self.converse(talk, now) {
+                        return turn;
                     }
                 }
                 Phase::Held(talk, until) if until > now => {
                     self.phase = Phase::Held(talk, until);
-                    return Ok(Status::Waiting);
+                    return Turn::Waiting;
                 }
                 Phase::Held(talk, _) => self.phase = Phase::Talking(talk),
                 Phase::Waiting(talk, delivery, until, next) if next > now => {
                     self.phase = Phase::Waiting(talk, delivery, until, next);
-                    return Ok(Status::Waiting);
+                    return Turn::Waiting;
                 }
                 Phase::Waiting(talk, delivery, until, _) => {
                     self.phase = self.keep(talk, delivery, until, now);
                 }
                 Phase::Hung(mut endpoint, mut scrap) => {
-                    if !is_gone(&mut endpoint, &mut scrap) {
-                        self.phase = Phase::Hung(endpoint, scrap);
-                        return Ok(Status::Waiting);
+                    if is_gone(&mut endpoint, &mut scrap) {
+                        return Turn::Gone;
                     }
+                    self.phase = Phase::Hung(endpoint, scrap);
+                    return Turn::Waiting;
                 }
-                Phase::Parting(mut farewell) => {
-                    let status = farewell.drive(now)?;
-                    self.phase = Phase::Parting(farewell);
-                    if status == Status::Finished {
-                        std::mem::replace(&mut self.how, Ok(()))?;
-                    }
-                    return Ok(status);
-                }
-                Phase::Nowhere => return Ok(Status::Finished),
+                Phase::Prelude(_) | Phase::Nowhere => return Turn::Gone,
             }
         }
     }
 
     fn deadline(&self) -> Option<Instant> {
         match &self.phase {
-            Phase::Accepted(_, until) => *until,
-            Phase::Handshake(handshake) => handshake.deadline(),
             Phase::Held(_, until) | Phase::Waiting(.., until) => Some(*until),
             Phase::Talking(talk) => {
                 let idle = (!self.warned).then(|| self.heard.1 + self.mock.config.idle);
                 [talk.deadline(), self.hurry, self.glance, idle].into_iter().flatten().min()
             }
-            Phase::Parting(farewell) => farewell.deadline(),
-            Phase::Hung(..) | Phase::Nowhere => None,
+            Phase::Prelude(_) | Phase::Hung(..) | Phase::Nowhere => None,
         }
     }
-}
 
-impl Visitor for Caller<'_> {
-    fn name(&self) -> &str {
-        &self.name
-    }
-
-    fn sent_and_received(&self) -> (u64, u64) {
+    fn totals(&self) -> (u64, u64) {
         self.totals
     }
 

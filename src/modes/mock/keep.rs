@@ -1,5 +1,6 @@
 //! Where the messages of a mock SMTP server go: standard output, or a mailbox.
 
+use super::bounce;
 use crate::mailbox::Place;
 use crate::mailbox::memory::Memory;
 use crate::modes::json;
@@ -28,6 +29,8 @@ pub struct Keep {
     pub place: Option<Place>,
     /// It stays in memory: this is practice.
     pub memory: Option<Memory>,
+    /// It comes back to its sender, as a report (`--bounce`).
+    pub bounce: bool,
 }
 
 /// What is known of the connection that a message came by.
@@ -46,6 +49,25 @@ impl Around {
         let tls =
             endpoint.agreed().map(|agreed| (agreed.version.to_owned(), agreed.suite.to_owned()));
         Self { name: name.to_owned(), address, tls }
+    }
+}
+
+/// What became of a message, for one recipient.
+#[derive(Debug, Clone)]
+pub(super) struct Kept {
+    /// The name that it got, or why it is not kept.
+    pub(super) outcome: Result<String, Refusal>,
+    /// The mailbox that it is in, if there are several.
+    pub(super) mailbox: Option<String>,
+    /// What is in it is the report of its failure.
+    pub(super) is_back: bool,
+}
+
+impl Kept {
+    /// The same for everybody.
+    fn for_all(delivery: &Delivery, outcome: &Result<String, Refusal>) -> Vec<Self> {
+        let one = Self { outcome: outcome.clone(), mailbox: None, is_back: false };
+        vec![one; delivery.to.len()]
     }
 }
 
@@ -68,14 +90,18 @@ impl Keeper {
         self.broken.take()
     }
 
-    /// Keeps a message: its name for each recipient, or why not.
-    pub(super) fn keep(
-        &mut self,
-        delivery: &Delivery,
-        around: &Around,
-    ) -> Vec<Result<String, Refusal>> {
+    /// Keeps a message: what became of it for each recipient.
+    pub(super) fn keep(&mut self, delivery: &Delivery, around: &Around) -> Vec<Kept> {
         let now = SystemTime::now();
         let id = crate::sys::random_hex()[..12].to_ascii_uppercase();
+        // Nobody is told of what nobody sent, so that is kept like any other.
+        if self.how.bounce && !delivery.from.is_empty() {
+            let report = bounce::report(delivery, &self.host, &id, &date(now));
+            let told = report.and_then(|report| self.keep(&report, around).pop());
+            let none = Kept { outcome: Ok(id.clone()), mailbox: None, is_back: true };
+            let told = told.map_or(none, |one| Kept { is_back: true, ..one });
+            return vec![told; delivery.to.len()];
+        }
         let head = match self.how.trace {
             true => trace(delivery, around, &self.host, &id, now),
             false => String::new(),
@@ -83,11 +109,11 @@ impl Keeper {
         if let Some(memory) = &self.how.memory {
             let content = [head.as_bytes(), &delivery.content].concat();
             let kept = memory.add(INBOX, &content, &Flags::default(), seconds(now));
-            return delivery.to.iter().map(|_| kept.clone().map(|_| id.clone())).collect();
+            return Kept::for_all(delivery, &kept.map(|_| id));
         }
         let Some(place) = &self.how.place else {
             let written = self.print(delivery, around, &id, &head, now);
-            return delivery.to.iter().map(|_| written.clone().map(|()| id.clone())).collect();
+            return Kept::for_all(delivery, &written.map(|()| id));
         };
         let content = [head.as_bytes(), &delivery.content].concat();
         let mut kept: Vec<(PathBuf, store::Result<PathBuf>)> = Vec::new();
@@ -95,6 +121,7 @@ impl Keeper {
         for (to, _) in &delivery.to {
             // Who shares a mailbox shares the message.
             let path = place.of(to);
+            let mailbox = path.as_ref().ok().and_then(|path| place.name(path));
             let known = path.as_ref().ok().and_then(|path| kept.iter().find(|(p, _)| p == path));
             let one = match (known, path) {
                 (Some((_, one)), _) => one.clone(),
@@ -105,7 +132,7 @@ impl Keeper {
                     one
                 }
             };
-            outcome.push(one.map(|_| id.clone()));
+            outcome.push(Kept { outcome: one.map(|_| id.clone()), mailbox, is_back: false });
         }
         if self.how.json && !is_in_use(&outcome) {
             let paths = kept.iter().filter_map(|(_, file)| file.as_ref().ok());
@@ -153,8 +180,8 @@ impl Keeper {
 }
 
 /// Another program has all of the mailboxes locked: nothing has been kept, and may be soon.
-pub(super) fn is_in_use(outcome: &[Result<String, Refusal>]) -> bool {
-    !outcome.is_empty() && outcome.iter().all(|one| *one == Err(Refusal::InUse))
+pub(super) fn is_in_use(kept: &[Kept]) -> bool {
+    !kept.is_empty() && kept.iter().all(|one| one.outcome == Err(Refusal::InUse))
 }
 
 /// Seconds since 1970.

@@ -1,17 +1,17 @@
 //! Mock mail servers (`-l --smtp`, `--pop3`, `--imap`): a machine of `proto` for each caller, and
 //! one place where messages are kept.
 
+mod bounce;
 mod caller;
 mod keep;
 pub mod practice;
 
 use super::door::Armour;
-use super::serve::Welcome;
+use super::guests::Welcome;
 use crate::engine::tap::Tap;
 use crate::error::{Error, Exit, words};
 use crate::mailbox::memory::Memory;
 use crate::net::endpoint::Endpoint;
-use crate::net::trust::ServerConfig;
 use crate::proto::fault::Faults;
 use crate::proto::serving::{Accounts, Protection, Server, Serving};
 use crate::proto::store::Stores;
@@ -21,6 +21,7 @@ use caller::Caller;
 pub use keep::Keep;
 use keep::Keeper;
 use std::io;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -69,6 +70,8 @@ pub struct Config {
     pub lint: bool,
     /// Where messages go.
     pub keep: Keep,
+    /// A PROXY header comes before anything else (`--accept-proxy`).
+    pub behind_proxy: bool,
     /// What silence costs the connection.
     pub idle: Duration,
 }
@@ -77,8 +80,9 @@ pub struct Config {
 pub(super) struct Mock<'a> {
     config: &'a Config,
     keeper: Mutex<Keeper>,
-    /// For STARTTLS; none where TLS is on already, or never.
-    tls: Option<Arc<ServerConfig>>,
+    /// For STARTTLS, and for callers whom a proxy introduces before TLS; none where TLS is on
+    /// already, or never.
+    armour: Option<Armour>,
     /// What a TLS handshake may take.
     handshake: Duration,
     start: Instant,
@@ -88,17 +92,13 @@ pub(super) struct Mock<'a> {
 impl<'a> Mock<'a> {
     pub(super) fn new(
         config: &'a Config,
-        tls: Option<Armour>,
+        armour: Option<Armour>,
         handshake: Duration,
         start: Instant,
         report: &'a Report,
     ) -> Self {
-        let tls = match tls {
-            Some(Armour::Tls(config)) => Some(config),
-            Some(Armour::Dtls(_)) | None => None,
-        };
         let keeper = Mutex::new(Keeper::new(&config.keep, &config.host));
-        Self { config, keeper, tls, handshake, start, report }
+        Self { config, keeper, armour, handshake, start, report }
     }
 
     /// Makes a conversation of each caller.
@@ -108,7 +108,7 @@ impl<'a> Mock<'a> {
             number += 1;
             // A log that cannot be shared is none: the conversation goes on.
             let tap = tap.share().unwrap_or_default();
-            Caller::new(self, endpoint, caller, number, tap, now)
+            Caller::visit(self, endpoint, caller, number, tap, now)
         })
     }
 
@@ -131,9 +131,15 @@ impl<'a> Mock<'a> {
         }
     }
 
-    fn machine(&self, endpoint: &Endpoint, number: u64) -> Box<dyn Server> {
-        let loopback =
-            endpoint.addresses().is_none_or(|(_, peer)| peer.ip().to_canonical().is_loopback());
+    /// `client` is who calls, if a proxy in front of us says so.
+    fn machine(
+        &self,
+        endpoint: &Endpoint,
+        client: Option<SocketAddr>,
+        number: u64,
+    ) -> Box<dyn Server> {
+        let address = client.or_else(|| endpoint.addresses().map(|(_, peer)| peer));
+        let loopback = address.is_none_or(|address| address.ip().to_canonical().is_loopback());
         let serving = Serving {
             host: self.config.host.clone(),
             protection: self.config.protection,
@@ -144,6 +150,7 @@ impl<'a> Mock<'a> {
             faults: Arc::clone(&self.config.faults),
             nonce: crate::sys::random_hex(),
             number,
+            client,
         };
         match self.config.speaks {
             Speaks::Smtp(smtp) => Box::new(smtp::server::Server::new(smtp::server::Settings {

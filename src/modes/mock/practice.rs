@@ -105,7 +105,7 @@ fn serve(config: &Config, stream: UnixStream) -> Result<(), Error> {
     let mock = Mock::new(config, Some(armour), HANDSHAKE, start, &report);
     let endpoint = Endpoint::new(Io::Unix(mio::net::UnixStream::from_std(stream)));
     let name = bind::Caller::Unix(Some("practice".into()));
-    let mut caller = Caller::new(&mock, endpoint, &name, 1, Tap::default(), start);
+    let mut caller = Caller::visit(&mock, endpoint, &name, 1, Tap::default(), start);
     // However it ends, the other side sees.
     let _ = crate::engine::run(&mut reactor, &mut caller, None);
     Ok(())

@@ -251,8 +251,7 @@ impl Dtls {
             return closed.then_some(Arrival::Closed);
         };
         let n = datagram.len();
-        let space = buf.space();
-        space.get_mut(..n)?.copy_from_slice(datagram);
+        buf.whole_space().get_mut(..n)?.copy_from_slice(datagram);
         buf.filled(n);
         self.inbox.pop();
         Some(Arrival::Datagram(n))

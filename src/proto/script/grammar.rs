@@ -149,8 +149,11 @@ impl Builder {
     }
 }
 
-/// `^` and `$` are at lines, and everything is bytes.
-fn pattern(source: &str) -> Result<Regex, String> {
+/// What a person may write as a pattern: `^` and `$` are at lines, and everything is bytes.
+///
+/// # Errors
+/// Why it is none.
+pub fn pattern(source: &str) -> Result<Regex, String> {
     let built = RegexBuilder::new(source)
         .unicode(false)
         .multi_line(true)

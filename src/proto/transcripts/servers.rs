@@ -151,6 +151,7 @@ fn serving(transcript: &Transcript<'_>) -> Serving {
         faults: Arc::new(Faults::parse(transcript.all("F:"), false).unwrap()),
         nonce: "1896.697170952".into(),
         number: 1,
+        client: None,
     };
     for option in transcript.all("O:").flat_map(str::split_whitespace) {
         match option.split_once('=').unwrap_or((option, "")) {

@@ -158,7 +158,10 @@ impl Listing {
             }
             let is_subscribed = node.listed.as_ref().is_some_and(|listed| listed.subscribed);
             let special = special_use(name);
-            let chosen = (!self.only_subscribed || is_subscribed)
+            // One that is not there is for those who ask what they have subscribed to.
+            let is_there =
+                node.has_children || node.listed.as_ref().is_some_and(|listed| listed.selectable);
+            let chosen = (if self.only_subscribed { is_subscribed } else { is_there })
                 && (!self.only_special || special.is_some());
             // LSUB's `%` stops above what is subscribed (RFC 3501 §6.3.9).
             let below = node.subscribed_below
@@ -192,7 +195,8 @@ impl Listing {
         let mut attributes = Vec::new();
         let selectable = node.listed.as_ref().is_some_and(|listed| listed.selectable);
         if self.is_lsub {
-            if !chosen || !selectable {
+            // It says that the name is not subscribed to, and nothing else (RFC 3501 §6.3.9).
+            if !chosen {
                 attributes.push("\\Noselect");
             }
         } else {

@@ -8,7 +8,7 @@ use mail_parser::DateTime;
 pub(super) const SYSTEM: &str = "\\Answered \\Flagged \\Deleted \\Seen \\Draft";
 
 /// Keywords of a message: more are a mistake, or worse.
-const MOST_KEYWORDS: usize = 100;
+pub(super) const MOST_KEYWORDS: usize = 100;
 
 const MONTHS: [&str; 12] =
     ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
@@ -92,7 +92,6 @@ impl Change {
                 for name in &with.keywords {
                     add_keyword(&mut changed, name);
                 }
-                changed.keywords.truncate(MOST_KEYWORDS);
             }
             Self::Remove => changed.keywords.retain(|name| !has_keyword(with, name)),
         }

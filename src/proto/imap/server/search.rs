@@ -85,14 +85,15 @@ pub(super) struct Search {
     key: Key,
     /// If RETURN was there.
     pub(super) returned: Option<Returned>,
-    /// A character set that is not known here.
-    pub(super) bad_charset: bool,
+    /// Why its texts cannot be read: the character set.
+    pub(super) bad_charset: Option<&'static str>,
 }
 
 struct Parser<'s> {
     selected: &'s Selected,
     keys: usize,
     texts: usize,
+    not_utf8: bool,
 }
 
 impl Search {
@@ -118,21 +119,25 @@ impl Search {
             returned = Some(some);
             words.space()?;
         }
-        let mut bad_charset = false;
+        let mut bad_charset = None;
         if words.eat_word("CHARSET") {
             words.space()?;
             let name = words.astring()?;
-            bad_charset =
-                !name.eq_ignore_ascii_case(b"utf-8") && !name.eq_ignore_ascii_case(b"us-ascii");
+            let is_known =
+                name.eq_ignore_ascii_case(b"utf-8") || name.eq_ignore_ascii_case(b"us-ascii");
+            bad_charset = (!is_known).then_some("there is no such character set here");
             words.space()?;
         }
-        let mut parser = Parser { selected, keys: 0, texts: 0 };
+        let mut parser = Parser { selected, keys: 0, texts: 0, not_utf8: false };
         let mut keys = vec![parser.key(words, 0)?];
         while words.peek() == Some(b' ') && !words.rest().trim_ascii().is_empty() {
             words.space()?;
             keys.push(parser.key(words, 0)?);
         }
         words.end()?;
+        if parser.not_utf8 {
+            bad_charset = bad_charset.or(Some("what is searched for is not in UTF-8"));
+        }
         Ok(Self { key: Key::And(keys), returned, bad_charset })
     }
 
@@ -245,7 +250,11 @@ impl Parser<'_> {
         if self.texts > MOST_TEXTS {
             return Err("it searches for too much at once");
         }
-        Ok(String::from_utf8_lossy(&words.astring()?).to_lowercase())
+        let text = words.astring()?;
+        // Octets of no known character are found nowhere. That would look like an answer: who
+        // hears a NO can still look for himself, as Jakarta Mail does.
+        self.not_utf8 |= std::str::from_utf8(&text).is_err();
+        Ok(String::from_utf8_lossy(&text).to_lowercase())
     }
 
     fn these(&self, set: &Set, by_uid: bool) -> Parsed<Key> {

@@ -54,6 +54,7 @@ pub(super) fn refused(refusal: &Refusal) -> Done {
         Refusal::ReadOnly => "NOPERM",
         Refusal::InUse => "INUSE",
         Refusal::Gone => "EXPUNGEISSUED",
+        Refusal::Limit(_) => "LIMIT",
         Refusal::Broken(_) => "UNAVAILABLE",
     };
     let text: String = refusal.to_string().chars().filter(|c| !c.is_control()).take(200).collect();
@@ -70,6 +71,7 @@ fn refused_to(refusal: &Refusal) -> Done {
         | Refusal::ReadOnly
         | Refusal::InUse
         | Refusal::Gone
+        | Refusal::Limit(_)
         | Refusal::Broken(_) => refused(refusal),
     }
 }
@@ -344,8 +346,8 @@ impl Session {
         let rev2 = self.rev2;
         let selected = self.open()?;
         let search = Search::parse(words, selected)?;
-        if search.bad_charset {
-            return no("[BADCHARSET (US-ASCII UTF-8)] there is no such character set here");
+        if let Some(why) = search.bad_charset {
+            return no(format!("[BADCHARSET (US-ASCII UTF-8)] {why}"));
         }
         let saves = search.returned.is_some_and(|returned| returned.save);
         let places = match search.run(selected) {
@@ -461,6 +463,9 @@ impl Session {
         for at in places {
             let message = &mut selected.messages[at];
             let flags = change.apply(&message.flags, &with);
+            if flags.keywords.len() > marks::MOST_KEYWORDS {
+                return refused(&Refusal::Limit("a message has 100 keywords at most"));
+            }
             if flags != message.flags {
                 match selected.folder.mark(message.uid, &flags) {
                     Ok(()) => (message.flags, changed) = (flags, true),

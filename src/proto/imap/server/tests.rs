@@ -24,6 +24,7 @@ fn serving(users: &[(&str, &str)]) -> Serving {
         faults: Arc::<Faults>::default(),
         nonce: "nonce".into(),
         number: 1,
+        client: None,
     }
 }
 
@@ -282,6 +283,66 @@ fn what_others_expunge_is_told_only_where_it_may_be() {
     let news = "* 3 EXISTS\r\n* 2 RECENT\r\n* 1 FETCH (FLAGS (\\Flagged \\Seen \\Recent))\r\n";
     let news = news.replace("* 2 RECENT", "* 3 RECENT");
     assert_eq!(say(&mut server, "g CHECK\r\n"), format!("{news}g OK checked\r\n"));
+}
+
+/// Jakarta Mail 2.0.0 searches in Latin-1 once UTF8=ACCEPT is enabled. It was told that nothing is
+/// found; after a NO it looks for itself.
+#[test]
+fn a_search_for_what_is_not_utf8_is_refused_and_finds_not_nothing() {
+    let practice = Practice::of(&["Subject: =?UTF-8?Q?=C3=BCber?=\r\n\r\nx\r\n"]);
+    let search = |keys: &[u8]| {
+        let login = b"a LOGIN a b\r\nb ENABLE UTF8=ACCEPT\r\nc SELECT INBOX\r\nd SEARCH ";
+        let said = Side::new(serving(&[]), &practice).hear(&[login, keys, b"\r\n"].concat());
+        said.split("it is open\\r\\n").last().unwrap().to_owned()
+    };
+    let found = "* SEARCH 1\\r\\nd OK searched\\r\\n";
+    assert_eq!(search("SUBJECT \"über\"".as_bytes()), found);
+    assert_eq!(search("CHARSET UTF-8 SUBJECT {5+}\r\nüBER".as_bytes()), found);
+    let refused = "d NO [BADCHARSET (US-ASCII UTF-8)] what is searched for is not in UTF-8\\r\\n";
+    for keys in [
+        &b"SUBJECT \"\xfcber\""[..],
+        b"CHARSET UTF-8 NOT BODY {1+}\r\n\xfc",
+        b"OR ALL HEADER Subject {1+}\r\n\xfc",
+    ] {
+        assert_eq!(search(keys), refused, "{}", keys.escape_ascii());
+    }
+}
+
+/// Whoever makes the folder again finds it among those that he reads (RFC 3501 §6.3.9).
+#[test]
+fn what_is_subscribed_to_and_gone_is_listed_for_those_who_ask() {
+    let practice = Practice::of(&MESSAGES);
+    let mut server = Side::new(serving(&[]), &practice);
+    let said = server.hear(
+        b"a LOGIN a b\r\nb SUBSCRIBE INBOX\r\nc SUBSCRIBE Away/far\r\nd CREATE Here\r\n\
+          e LIST \"\" *\r\nf LSUB \"\" *\r\ng LSUB \"\" %\r\nh LIST (SUBSCRIBED) \"\" *\r\n\
+          i UNSUBSCRIBE Away/far\r\nj LSUB \"\" *\r\n",
+    );
+    let said = said.replace("\\r\\n", "\n").replace("\\\"", "\"").replace("\\\\", "\\");
+    let expected = "d OK created\n\
+        * LIST (\\HasNoChildren) \"/\" \"Here\"\n* LIST (\\HasNoChildren) \"/\" \"INBOX\"\ne OK listed\n\
+        * LSUB () \"/\" \"Away/far\"\n* LSUB () \"/\" \"INBOX\"\nf OK listed\n\
+        * LSUB (\\Noselect) \"/\" \"Away\"\n* LSUB () \"/\" \"INBOX\"\ng OK listed\n\
+        * LIST (\\Subscribed \\NonExistent \\Noselect \\HasNoChildren) \"/\" \"Away/far\"\n\
+        * LIST (\\Subscribed \\HasNoChildren) \"/\" \"INBOX\"\nh OK listed\n\
+        i OK unsubscribed\n* LSUB () \"/\" \"INBOX\"\nj OK listed\n";
+    assert!(said.ends_with(expected), "{said}\nand not\n{expected}");
+}
+
+#[test]
+fn more_keywords_than_a_message_can_have_are_refused_and_none_is_lost() {
+    let practice = Practice::of(&MESSAGES);
+    let keywords = |from: u32| (from..from + 60).map(|n| format!("k{n}")).collect::<Vec<_>>();
+    let (first, second) = (keywords(0).join(" "), keywords(60).join(" "));
+    let says = format!(
+        "a LOGIN a b\r\nb SELECT INBOX\r\nc STORE 1 +FLAGS ({first})\r\n\
+         d STORE 1 +FLAGS.SILENT ({second})\r\n"
+    );
+    let said = Side::new(serving(&[]), &practice).hear(says.as_bytes());
+    let refused = "d NO [LIMIT] a message has 100 keywords at most\\r\\n";
+    assert!(said.ends_with(refused), "{said}");
+    let flags = practice.inside().folders["INBOX"].messages[0].0.flags.clone();
+    assert_eq!(flags.keywords, keywords(0));
 }
 
 #[test]

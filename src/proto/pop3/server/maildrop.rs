@@ -101,8 +101,10 @@ pub(super) fn code(refusal: &Refusal) -> &'static str {
     match refusal {
         Refusal::InUse => "IN-USE",
         Refusal::Full | Refusal::Gone | Refusal::Broken(_) => "SYS/TEMP",
-        Refusal::NoSuchFolder | Refusal::Exists | Refusal::BadName(_) | Refusal::ReadOnly => {
-            "SYS/PERM"
-        }
+        Refusal::NoSuchFolder
+        | Refusal::Exists
+        | Refusal::BadName(_)
+        | Refusal::ReadOnly
+        | Refusal::Limit(_) => "SYS/PERM",
     }
 }

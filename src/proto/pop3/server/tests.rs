@@ -24,6 +24,7 @@ fn serving(users: &[(&str, &str)]) -> Serving {
         faults: Arc::<Faults>::default(),
         nonce: "nonce".into(),
         number: 1,
+        client: None,
     }
 }
 

@@ -298,6 +298,7 @@ fn serving(accounts: &Arc<Accounts>, protection: Protection, loopback: bool) -> 
         faults: Arc::<Faults>::default(),
         nonce: NONCE.into(),
         number: 1,
+        client: None,
     }
 }
 

@@ -527,9 +527,13 @@ impl Server {
             Err(Refusal::InUse) => {
                 self.reply(ports, 451, "4.2.0 Another program has locked the mailbox");
             }
-            Err(Refusal::Exists | Refusal::ReadOnly | Refusal::Gone | Refusal::Broken(_)) => {
-                self.reply(ports, 451, "4.3.0 The message could not be kept")
-            }
+            Err(
+                Refusal::Exists
+                | Refusal::ReadOnly
+                | Refusal::Gone
+                | Refusal::Limit(_)
+                | Refusal::Broken(_),
+            ) => self.reply(ports, 451, "4.3.0 The message could not be kept"),
         }
     }
 
@@ -538,7 +542,7 @@ impl Server {
         if self.letter.is_some() {
             return self.reply(ports, 503, "5.5.1 There is a message on its way");
         }
-        let (mut address, mut name) = self.client.take().unwrap_or_default();
+        let (mut address, mut name) = self.client.clone().unwrap_or_default();
         for word in argument.split([' ', '\t']).filter(|word| !word.is_empty()) {
             let Some((attribute, value)) = word.split_once('=') else {
                 return self.reply(ports, 501, "5.5.4 It is XCLIENT ATTRIBUTE=VALUE");

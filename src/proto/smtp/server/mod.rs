@@ -121,6 +121,7 @@ impl Server {
     /// For one caller.
     pub fn new(settings: Settings) -> Self {
         let protected = settings.serving.protection == Protection::On;
+        let client = settings.serving.client.map(|a| (a.ip().to_canonical().to_string(), None));
         Self {
             settings,
             state: State::Greeting(false),
@@ -128,7 +129,7 @@ impl Server {
             hello: None,
             login: None,
             letter: None,
-            client: None,
+            client,
             errors: 0,
             now: Duration::ZERO,
             news: VecDeque::new(),

@@ -19,6 +19,7 @@ fn settings() -> Settings {
             faults: Arc::default(),
             nonce: "nonce".into(),
             number: 1,
+            client: None,
         },
         lmtp: false,
         bare: BareNewline::Keep,

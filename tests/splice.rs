@@ -1,0 +1,58 @@
+//! Bytes that go between pipes and a socket do so outside the process once there are many of them:
+//! what ends such a conversation is told as ever.
+
+mod tool;
+
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::time::Duration;
+use tool::{NCAT, ncat, noise, same, shell};
+
+#[test]
+fn a_reset_in_the_middle_of_much_is_no_end() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port().to_string();
+    let running = ncat(&["127.0.0.1", &port]);
+    let mut peer = tool::accept(&listener);
+    let much = noise(2_000_000);
+    peer.write_all(&much).unwrap();
+    running.wait_stdout_bytes(much.len());
+    socket2::SockRef::from(&peer).set_linger(Some(Duration::ZERO)).unwrap();
+    drop(peer);
+    let output = running.wait().expect_code(1).expect_stderr("connection reset by peer");
+    same(&output.stdout, &much);
+}
+
+#[test]
+fn who_has_read_enough_of_much_ends_it_well() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let talk = std::thread::spawn(move || {
+        let mut peer = tool::accept(&listener);
+        let much = noise(1_000_000);
+        // Until nobody listens any more.
+        while peer.write_all(&much).is_ok() {}
+    });
+    let line = format!("({NCAT} 127.0.0.1 {port}; echo $? >&2) | head -c 3000000 | wc -c");
+    let output = shell(&line).finish().expect_code(0);
+    assert_eq!(output.text().trim(), "3000000");
+    assert_eq!(output.stderr.trim(), "0");
+    talk.join().unwrap();
+}
+
+#[test]
+fn who_reads_nothing_holds_much_up_and_then_gets_all_of_it() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port().to_string();
+    let mut running = ncat(&["127.0.0.1", &port]);
+    let much = noise(40_000_000);
+    running.send_all(much.clone());
+    let mut peer = tool::accept(&listener);
+    // A part of it, and then a rest that is longer than every queue on the way.
+    let mut got = vec![0; 5_000_000];
+    peer.read_exact(&mut got).unwrap();
+    peer.read_to_end(&mut got).unwrap();
+    drop(peer);
+    same(&got, &much);
+    running.wait().expect_code(0);
+}
