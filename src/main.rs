@@ -4,10 +4,13 @@ use ncat::cli::{Asked, Environment, parse};
 use ncat::error::Exit;
 use ncat::modes;
 use ncat::report::Report;
+use ncat::sys::signal;
 use std::io::{Write, stdout};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    // Without it, a file that is too long ends us: the message in hand is refused by nobody.
+    let _ = signal::survive_file_limit();
     let environment = Environment::read();
     let silent = Report::new(0, environment.no_color);
     let result = match parse(std::env::args_os(), &environment) {

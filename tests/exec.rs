@@ -168,6 +168,22 @@ fn commands(dir: &TempDir) -> Vec<[String; 2]> {
 }
 
 #[test]
+fn a_command_is_ended_by_a_limit_of_the_size_of_files_as_it_is_without_us() {
+    let (server, port) = tool::serving(&["-c", "grep ^Sig /proc/self/status"]);
+    let output = tool::run(&["--recv-only", "127.0.0.1", &port.to_string()], "").expect_code(0);
+    server.finish().expect_code(0);
+    let text = output.text();
+    let mask = |name: &str| {
+        let line = text.lines().find_map(|line| line.strip_prefix(name)).expect(name);
+        u64::from_str_radix(line.trim(), 16).unwrap()
+    };
+    // SIGXFSZ is 25, and SIGPIPE 13.
+    for (name, mask) in [("ignored", mask("SigIgn:")), ("blocked", mask("SigBlk:"))] {
+        assert_eq!(mask & (1 << 24 | 1 << 12), 0, "{name}: {mask:x}");
+    }
+}
+
+#[test]
 fn a_command_talks_over_everything_called_and_calling() {
     let dir = dir();
     let commands = commands(&dir);

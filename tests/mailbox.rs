@@ -577,7 +577,7 @@ fn what_is_fetched_can_be_put_into_a_maildir() {
         assert_eq!(kept, [FIRST, SECOND], "{helper}");
     }
     // What cannot be kept is not deleted.
-    let file = file_in(&dir, "file", "");
+    let file = file_in(&dir, "file", "no mailbox\n");
     let options = ["--fetch", "1", "--delete", "1", "--mailbox", arg(&file)];
     let output = read(&dovecot, "--pop3", POP3S, &options).expect_code(2);
     assert!(output.stderr.contains("cannot keep a message"), "{}", output.stderr);

@@ -503,6 +503,33 @@ fn what_is_sent_to_one_server_is_read_from_the_other() {
 }
 
 #[test]
+fn a_limit_of_the_size_of_files_is_a_full_disk_and_ends_nobody() {
+    // The kernel's signal ended the server, and the caller heard nothing.
+    let dir = dir();
+    for name in ["box/", "box.mbox"] {
+        let mailbox = dir.path().join(name);
+        let line = format!(
+            "ulimit -f 16; exec $NCAT -v -l --smtp -k --mailbox {} 127.0.0.1 0",
+            mailbox.display()
+        );
+        let server = tool::shell(&line);
+        let place = format!("127.0.0.1:{}", server.port());
+        let from_to = ["--smtp", &place, "--from", "a@b", "--to", "c@d", "--subject", "x"];
+        let send = |body: &str| run(&[&from_to[..], &["--body", body]].concat(), "");
+        send("small").expect_code(0);
+        let output = send(&"long enough\n".repeat(3000)).expect_code(75);
+        assert!(output.stderr.contains("452 4.3.1 The disk is full"), "{}", output.stderr);
+        send("small").expect_code(0);
+        let kept = match name {
+            "box/" => kept(&mailbox),
+            _ => messages(&std::fs::read(&mailbox).unwrap()),
+        };
+        assert_eq!(kept.len(), 2);
+        assert!(kept.iter().all(|message| message.len() < 1000), "no half is left");
+    }
+}
+
+#[test]
 fn each_user_has_a_mailbox_of_his_own() {
     let dir = dir();
     let base = dir.path().join("boxes");

@@ -6,12 +6,15 @@
 
 #![allow(clippy::wildcard_enum_match_arm)] // what is not known here is only written down
 
+use ncat::mailbox::memory::Memory;
+use ncat::mailbox::reads_indexes_again;
 use ncat::proto::content::Style;
 use ncat::proto::dns::spf::{Check, Next, Reply};
 use ncat::proto::dns::{Data, Name, Question, Type, policy};
 use ncat::proto::fault::Faults;
 use ncat::proto::http::gate::Gate;
 use ncat::proto::http::server::{Answer, Server as HttpServer};
+use ncat::proto::mbox::{self, Mboxrd, Starts};
 use ncat::proto::numbers::Numbers;
 use ncat::proto::sasl::server::{Acceptance, Turn};
 use ncat::proto::sasl::{Credentials, Login, Mechanism, Secret, decode};
@@ -20,6 +23,7 @@ use ncat::proto::session::{Config, Pace};
 use ncat::proto::smtp::send::{Order, Reports, Sender, Stage};
 use ncat::proto::smtp::server::{BareNewline, Server, Settings};
 use ncat::proto::socks::{self, Destination};
+use ncat::proto::store::{Flags, INBOX};
 use ncat::proto::telnet::Telnet;
 use ncat::proto::{Input, Machine, Output, Ports, ProtocolError, Step};
 use ncat::proto::{dns, imap, pop3, proxied, smtp, starttls};
@@ -37,8 +41,10 @@ pub const ALL: &[Body] = &[
     ("smtp_server", smtp_server),
     ("pop3_session", pop3_session),
     ("pop3_fetch", pop3_fetch),
+    ("pop3_server", pop3_server),
     ("imap_session", imap_session),
     ("imap_fetch", imap_fetch),
+    ("imap_server", imap_server),
     ("starttls", starttls),
     ("socks_client", socks_client),
     ("socks_server", socks_server),
@@ -48,6 +54,8 @@ pub const ALL: &[Body] = &[
     ("spf", spf),
     ("sasl_client", sasl_client),
     ("sasl_server", sasl_server),
+    ("mbox", mbox),
+    ("indexes", indexes),
     ("small", small),
 ];
 
@@ -269,9 +277,23 @@ fn same<M: Machine>(
     told: impl Fn(&mut M, M::Event) -> Option<String> + Copy,
 ) {
     let (_, chunk, peer) = parts(data);
-    let whole = drive(&mut make(), peer, b"", usize::MAX / 2, told);
-    let cut = drive(&mut make(), peer, b"", chunk, told);
-    assert_eq!(whole, cut, "in pieces of {chunk}");
+    let run = |chunk| {
+        let mut run = drive(&mut make(), peer, b"", chunk, told);
+        hide_dates(&mut run.said);
+        run
+    };
+    assert_eq!(run(usize::MAX / 2), run(chunk), "in pieces of {chunk}");
+}
+
+/// When a message came is the hour of the run.
+fn hide_dates(said: &mut [u8]) {
+    let name = b"INTERNALDATE \"";
+    let mut at = 0;
+    while let Some(found) = said[at..].windows(name.len()).position(|part| part == name) {
+        at += found + name.len();
+        let date = said[at..].iter_mut().take_while(|byte| **byte != b'"');
+        date.for_each(|byte| *byte = b'-');
+    }
 }
 
 fn socks_server(data: &[u8]) {
@@ -308,9 +330,8 @@ fn accounts() -> Arc<Accounts> {
     Arc::new(Accounts { users: vec![("ann".into(), Secret::new("secret"))], only: None })
 }
 
-fn smtp_server(data: &[u8]) {
-    let (options, _, _) = parts(data);
-    let serving = Serving {
+fn serving(options: u8) -> Serving {
+    Serving {
         host: "mock.test".into(),
         protection: Protection::Offered,
         accounts: if options & 32 == 0 { Arc::default() } else { accounts() },
@@ -321,9 +342,103 @@ fn smtp_server(data: &[u8]) {
         nonce: "nonce".into(),
         number: 1,
         client: None,
+    }
+}
+
+/// A mailbox with one message, in which everything is small.
+fn memory() -> Memory {
+    let memory = Memory::default();
+    let text = b"Subject: x\r\n\r\n.\r\n";
+    memory.add(INBOX, text, &Flags::default(), 7).expect("INBOX is a good name");
+    memory
+}
+
+/// The same input, with a login before it: most of what there is lies behind one.
+fn logged_in(data: &[u8], login: &[u8]) -> Vec<u8> {
+    let (first, rest) = data.split_at(data.len().min(1));
+    let before = if first.first().is_some_and(|options| options & 64 == 0) { login } else { b"" };
+    [first, before, rest].concat()
+}
+
+fn told(event: Event) -> Option<String> {
+    match event {
+        Event::Lint(_) => None,
+        other => Some(format!("{other:?}")),
+    }
+}
+
+fn pop3_server(data: &[u8]) {
+    let (options, _, _) = parts(data);
+    let data = logged_in(data, b"USER ann\r\nPASS secret\r\n");
+    let make = || pop3::server::new(serving(options), Box::new(memory()));
+    same(&data, make, |_, event| told(event));
+}
+
+fn imap_server(data: &[u8]) {
+    let (options, _, _) = parts(data);
+    let data = logged_in(data, b"a LOGIN ann secret\r\nb SELECT INBOX\r\n");
+    let make = || imap::server::new(serving(options), Box::new(memory()));
+    same(&data, make, |_, event| told(event));
+}
+
+/// A file that anybody may have written, and one that we write of the same octets.
+fn mbox(data: &[u8]) {
+    let (options, chunk, file) = parts(data);
+    let first: &[u8] = if options & 32 == 0 { b"" } else { b"From a Wed Nov 25 17:45:00 2026\n" };
+    let file = &[first, file].concat()[..];
+    let starts = |file: &[u8], chunk: usize| {
+        let (mut starts, mut found) = (Starts::default(), Vec::new());
+        file.chunks(chunk).for_each(|piece| starts.read(piece, &mut found));
+        starts.finish(&mut found);
+        (found, starts.is_mbox())
     };
+    let (found, is_mbox) = starts(file, file.len().max(1));
+    assert_eq!((found.clone(), is_mbox), starts(file, chunk), "in pieces of {chunk}");
+    let ends = found.iter().skip(1).copied().chain([file.len() as u64]);
+    for (from, to) in found.iter().zip(ends) {
+        let (from, to) = (usize::try_from(*from).unwrap(), usize::try_from(to).unwrap());
+        let message = mbox::decode(mbox::trim(&file[from..to]));
+        assert!(message.len() <= 2 * (to - from), "it grows");
+        let _ = (mbox::status(&message), mbox::date(&file[from..to]));
+    }
+    let written = |message: &[u8]| {
+        let (mut writer, mut out) = (Mboxrd::default(), Vec::new());
+        writer.begin("a@b", &mbox::asctime(7), &mut out);
+        message.chunks(chunk).for_each(|piece| writer.encode(piece, &mut out));
+        writer.end(&mut out);
+        out
+    };
+    // A message comes back as it was, with the line ends of mail. (One in which each line ends in
+    // CR CR LF would be taken for another program's with CR LF.)
+    let message = [b"S: x\n", file, b"\n"].concat();
+    let again = written(&message);
+    assert_eq!(starts(&again, chunk), (vec![0], true), "one message is one");
+    let mut expected = Vec::new();
+    for line in message[..message.len() - 1].split(|&b| b == b'\n') {
+        expected.extend_from_slice(line.strip_suffix(b"\r").unwrap_or(line));
+        expected.extend_from_slice(b"\r\n");
+    }
+    let read = mbox::decode(mbox::trim(&again));
+    assert_eq!(read.escape_ascii().to_string(), expected.escape_ascii().to_string());
+}
+
+fn indexes(data: &[u8]) {
+    let (options, _, text) = parts(data);
+    // What does not begin well is not looked at any further.
+    let (head, end) = match options >> 5 & 3 {
+        0 => ("", ""),
+        1 => ("ncat-index 1 7 9\nk word\n2 3 4 name\nend\n", ""),
+        2 => ("ncat-mbox 1 7\nm 2 0 5 6 7 00 S x\n", ""),
+        _ => ("ncat-moves 1\nd .a\n", "end\n"),
+    };
+    let text = format!("{head}{}{end}", String::from_utf8_lossy(text));
+    assert!(reads_indexes_again(&text), "{text}");
+}
+
+fn smtp_server(data: &[u8]) {
+    let (options, _, _) = parts(data);
     let settings = Settings {
-        serving,
+        serving: serving(options),
         lmtp: options & 64 != 0,
         bare: BareNewline::Keep,
         most_recipients: 3,

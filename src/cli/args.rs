@@ -410,7 +410,8 @@ pub(super) struct Args {
     #[arg(long, help_heading = MAIL)]
     pub(super) practice: bool,
 
-    /// Keep mail in this Maildir, and find it there; when calling, put there what is fetched
+    /// Keep mail in this Maildir, and find it there; when calling, put there what is fetched. A
+    /// file, or a name that ends in .mbox, is an mbox
     #[arg(long, value_name = "DIR", allow_hyphen_values = true, help_heading = MOCK)]
     pub(super) mailbox: Option<PathBuf>,
     /// A Maildir below it for each rcpt, domain or user, or one for all [all; user with several

@@ -4,15 +4,21 @@
 //! seen. Several processes may use a mailbox at once.
 
 pub mod maildir;
+pub mod mbox;
 pub mod memory;
 
+mod journal;
 mod names;
 #[cfg(test)]
 mod rules;
 
-use crate::proto::store::{self, Refusal, Store, Stores};
+use crate::proto::store::{self, Flags, Refusal, Store, Stores};
 use maildir::Maildir;
+use mbox::Mbox;
+pub use memory::now;
+use std::fs::File;
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 /// Which mailbox a recipient has.
@@ -28,33 +34,92 @@ pub enum Per {
     Domain,
 }
 
+/// How mail is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// A directory for each mailbox, a file for each message.
+    Maildir,
+    /// One file.
+    Mbox,
+}
+
+impl Form {
+    /// The one at a path: what is there already, or what its name asks for.
+    ///
+    /// # Errors
+    /// Half a sentence about what is there and is neither.
+    pub fn of(path: &Path) -> Result<Self, &'static str> {
+        let is_named = path.as_os_str().as_bytes().ends_with(b".mbox");
+        match std::fs::metadata(path) {
+            Ok(data) if data.is_file() => Ok(Self::Mbox),
+            Ok(data) if data.is_dir() => Ok(Self::Maildir),
+            Ok(_) => Err("it is neither a file nor a directory"),
+            Err(_) if is_named => Ok(Self::Mbox),
+            Err(_) => Ok(Self::Maildir),
+        }
+    }
+}
+
 /// Where mail is kept.
 #[derive(Debug, Clone)]
 pub struct Place {
     base: PathBuf,
     per: Per,
+    form: Form,
 }
 
 impl Place {
     /// A Maildir at `base`; if there is one for each, they are below it.
     pub fn new(base: &Path, per: Per) -> Self {
-        Self { base: base.to_owned(), per }
+        Self { base: base.to_owned(), per, form: Form::Maildir }
     }
 
-    /// Keeps a message for a recipient: gives the name of its file.
-    ///
-    /// # Errors
-    /// [`Refusal::Full`], [`Refusal::Broken`]; nothing of it is left then.
-    pub fn deliver(&self, recipient: &str, content: &[u8]) -> store::Result<String> {
-        Self::deliver_at(&self.of(recipient)?, content)
+    /// One mbox for all.
+    pub fn mbox(path: &Path) -> Self {
+        Self { base: path.to_owned(), per: Per::All, form: Form::Mbox }
     }
 
-    /// Keeps a message in the mailbox at `path`, which [`Place::of`] has told.
+    /// As it was given.
+    pub fn base(&self) -> &Path {
+        &self.base
+    }
+
+    /// Keeps a message for a recipient: gives the file in which it is.
     ///
     /// # Errors
-    /// See [`Place::deliver`].
-    pub fn deliver_at(path: &Path, content: &[u8]) -> store::Result<String> {
-        Maildir::at(path)?.deliver(content)
+    /// See [`Place::deliver_at`].
+    pub fn deliver(&self, recipient: &str, content: &[u8]) -> store::Result<PathBuf> {
+        self.deliver_at(&self.of(recipient)?, "", content)
+    }
+
+    /// Keeps a message that was fetched: gives the file in which it is. While another program
+    /// has it locked, this waits a little.
+    ///
+    /// # Errors
+    /// See [`Place::deliver_at`].
+    pub fn put(&self, content: &[u8]) -> store::Result<PathBuf> {
+        match self.form {
+            Form::Maildir => self.deliver_at(&self.base, "", content),
+            Form::Mbox => {
+                Mbox::at(&self.base)?.append(store::INBOX, content, &Flags::default(), None)?;
+                Ok(self.base.clone())
+            }
+        }
+    }
+
+    /// Keeps a message of a sender in the mailbox at `path`, which [`Place::of`] has told: gives
+    /// the file in which it is.
+    ///
+    /// # Errors
+    /// [`Refusal::InUse`] as long as another program has it locked; [`Refusal::Full`],
+    /// [`Refusal::Broken`]. Nothing of it is left then.
+    pub fn deliver_at(&self, path: &Path, sender: &str, content: &[u8]) -> store::Result<PathBuf> {
+        match self.form {
+            Form::Maildir => {
+                Maildir::at(path)?.deliver(content).map(|name| path.join("new").join(name))
+            }
+            Form::Mbox => Mbox::at(path)?.deliver(sender, content).map(|()| path.to_owned()),
+        }
     }
 
     /// Where the mailbox of a recipient is.
@@ -86,8 +151,16 @@ impl Stores for Place {
             Per::All => self.base.clone(),
             Per::Recipient | Per::Domain => self.base.join(file_name(user)?),
         };
-        let maildir = Maildir::at(&path)?;
-        Ok(Box::new(if alone { maildir.alone()? } else { maildir }))
+        Ok(match self.form {
+            Form::Maildir => {
+                let maildir = Maildir::at(&path)?;
+                Box::new(if alone { maildir.alone()? } else { maildir })
+            }
+            Form::Mbox => {
+                let mbox = Mbox::at(&path)?;
+                Box::new(if alone { mbox.alone()? } else { mbox })
+            }
+        })
     }
 }
 
@@ -110,6 +183,13 @@ fn file_name(name: &str) -> store::Result<String> {
     }
 }
 
+/// What is understood of a text that may be an index, or moves that somebody has left, is
+/// understood again once it is written anew: for the fuzzer.
+#[doc(hidden)]
+pub fn reads_indexes_again(text: &str) -> bool {
+    maildir::reads_again(text) && mbox::reads_again(text)
+}
+
 /// Between any two things that are done to a disk: here a test ends the process.
 #[cfg(not(test))]
 fn step() {}
@@ -126,6 +206,11 @@ fn step() {
         // As a kill would: nothing is cleaned up.
         std::process::exit(9);
     }
+}
+
+/// What a directory says is on disk, too.
+fn sync_dir(dir: &Path) -> io::Result<()> {
+    File::open(dir)?.sync_all()
 }
 
 /// What the system says, as the reason of a store.
@@ -161,6 +246,24 @@ mod tests {
     }
 
     #[test]
+    fn what_is_there_or_its_name_says_how_mail_is_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        std::fs::create_dir(at("dir.mbox")).unwrap();
+        std::fs::write(at("file"), "").unwrap();
+        for (name, form) in [
+            ("dir.mbox", Ok(Form::Maildir)),
+            ("file", Ok(Form::Mbox)),
+            ("new.mbox", Ok(Form::Mbox)),
+            ("new.mbox/", Ok(Form::Maildir)),
+            ("new", Ok(Form::Maildir)),
+            ("/dev/null", Err("it is neither a file nor a directory")),
+        ] {
+            assert_eq!(Form::of(&at(name)), form, "{name}");
+        }
+    }
+
+    #[test]
     fn each_recipient_has_the_mailbox_that_was_asked_for() {
         let dir = tempfile::tempdir().unwrap();
         for (per, at) in [
@@ -170,8 +273,9 @@ mod tests {
             (Per::Domain, "x.test"),
         ] {
             let base = dir.path().join(format!("{per:?}"));
-            let name = Place::new(&base, per).deliver("Ann+tag@x.test", b"hi\r\n").unwrap();
-            let file = base.join(at).join("new").join(name);
+            let place = Place::new(&base, per);
+            let file = place.deliver("Ann+tag@x.test", b"hi\r\n").unwrap();
+            assert!(file.starts_with(base.join(at).join("new")), "{}", file.display());
             assert_eq!(std::fs::read(&file).unwrap(), b"hi\r\n", "{}", file.display());
         }
     }

@@ -8,9 +8,9 @@ use crate::engine::manners::{Manners, PeerEnd};
 use crate::engine::tap::Tap;
 use crate::engine::{REMOTE, Trouble};
 use crate::error::{Error, Exit, words};
-use crate::net::date::asctime;
 use crate::net::endpoint::Endpoint;
 use crate::proto::http::origin::{self, Event};
+use crate::proto::mbox::asctime;
 use crate::proto::services::{self, Service};
 use crate::report::Report;
 use std::cell::RefCell;
@@ -181,7 +181,7 @@ impl Business for Caller<'_> {
         let manners = |idle| Manners { idle, peer_end: PeerEnd::KeepSending, ..Manners::default() };
         self.talk = Some(match self.house.serve {
             Serve::Service(kind) => {
-                let day = asctime(SystemTime::now());
+                let day = asctime(since_1970());
                 let machine = Service::new(*kind, peer.datagrams().is_some(), since_1970(), &day);
                 let manners = manners(self.house.idle);
                 Talk::Service(Box::new(Dialogue::unattended(peer, machine, manners, tap)))

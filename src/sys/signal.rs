@@ -74,6 +74,22 @@ pub fn die_by(signal: i32) {
     let _ = signal_hook::low_level::emulate_default_handler(signal);
 }
 
+/// Makes a limit of the size of files (`ulimit -f`) an error of write(2), where it would end us.
+///
+/// By a handler that does nothing: unlike a signal that is ignored, one that is caught does in
+/// the commands that we start what it did before.
+///
+/// # Errors
+/// Those of sigaction(2).
+#[allow(unsafe_code)]
+pub fn survive_file_limit() -> io::Result<()> {
+    if !is_ignored(libc::SIGXFSZ) {
+        // SAFETY: the handler does nothing at all.
+        unsafe { signal_hook::low_level::register(libc::SIGXFSZ, || ())? };
+    }
+    Ok(())
+}
+
 /// Lets SIGPIPE end us, as it ends every command: Rust's runtime has set it to be ignored.
 #[allow(unsafe_code)]
 pub fn let_pipe_end_us() {

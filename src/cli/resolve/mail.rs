@@ -6,6 +6,7 @@ use super::send::sending;
 use crate::cli::args::Args;
 use crate::cli::{Environment, netrc, text};
 use crate::error::{Error, words};
+use crate::mailbox::{Per, Place};
 use crate::modes::mail::{self, Protocol};
 use crate::net::target::Scheme;
 use crate::proto::content::Style;
@@ -276,9 +277,14 @@ pub(super) fn mail_config(
         reading,
         append: args.append.clone(),
         capture: None,
-        mailbox: args.mailbox.clone(),
+        mailbox: args.mailbox.as_deref().map(put_into).transpose()?,
         upgrade_only: false,
     })
+}
+
+/// Where what is fetched is put: one mailbox for all of it.
+fn put_into(path: &Path) -> Result<Place, Error> {
+    super::mock::place(path, Per::All, false)
 }
 
 /// A dialogue has two directions, however it was asked for.

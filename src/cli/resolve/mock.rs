@@ -6,13 +6,14 @@ use super::session::optional_time;
 use super::tls::implies_tls;
 use crate::cli::args::Args;
 use crate::error::Error;
-use crate::mailbox::{Per, Place};
+use crate::mailbox::{Form, Per, Place};
 use crate::modes::mail::Protocol;
 use crate::modes::mock::{Config, Keep, Smtp, Speaks};
 use crate::proto::fault::{Dialect, Faults};
 use crate::proto::sasl::{Mechanism, Secret};
 use crate::proto::serving::{Accounts, Protection};
 use crate::proto::smtp::server::BareNewline;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -186,18 +187,37 @@ fn mailbox(args: &Args, protocol: Protocol) -> Result<Option<Place>, Error> {
         }
     };
     match &args.mailbox {
-        Some(path) if path.is_file() => {
-            Err(usage(format!("--mailbox {} is a file: a Maildir is a directory", path.display())))
-        }
-        Some(path) => Ok(Some(Place::new(path, per))),
+        Some(path) => place(path, per, args.mailbox_per.is_some()).map(Some),
         None if protocol != Protocol::Smtp => {
             Err(usage(format!("-l {} needs a mailbox: which mail is to be read?", name(protocol)))
-                .hint("--mailbox DIR/"))
+                .hint("--mailbox DIR/, or --mailbox FILE.mbox"))
         }
         None if args.mailbox_per.is_some() => {
             Err(usage("--mailbox-per goes with --mailbox: in which directory?"))
         }
         None => Ok(None),
+    }
+}
+
+/// A Maildir, or an mbox, which all must share; `said` if `per` was typed.
+pub(super) fn place(path: &Path, per: Per, said: bool) -> Result<Place, Error> {
+    let shown = path.display();
+    let form = Form::of(path).map_err(|why| {
+        usage(format!("--mailbox {shown}: {why}")).hint("a Maildir is a directory, an mbox a file")
+    })?;
+    match (form, per) {
+        (Form::Maildir, _) => Ok(Place::new(path, per)),
+        (Form::Mbox, Per::All) => Ok(Place::mbox(path)),
+        (Form::Mbox, _) if said => Err(usage(format!(
+            "--mailbox-per and --mailbox {shown} do not go together: that is an mbox, one file \
+             for all"
+        ))
+        .hint("--mailbox DIR/ has a Maildir for each")),
+        (Form::Mbox, _) => Err(usage(format!(
+            "several --auth and --mailbox {shown} do not go together: each user has a mailbox, \
+             and that is an mbox, one file for all"
+        ))
+        .hint("--mailbox-per all, or --mailbox DIR/")),
     }
 }
 

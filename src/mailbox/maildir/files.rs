@@ -4,7 +4,7 @@
 //! is the name for good; S is the size of the file, W the same with CR LF at the ends of lines, so
 //! that nobody has to read it to know.
 
-use crate::mailbox::{refusal, step};
+use crate::mailbox::{refusal, step, sync_dir};
 use crate::proto::store::{Flags, Result};
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -131,16 +131,18 @@ pub(super) fn make(dir: &Path) -> Result<()> {
     if PARTS.iter().all(|part| dir.join(part).is_dir()) {
         return Ok(());
     }
-    let made = || {
-        for part in PARTS {
-            fs::create_dir_all(dir.join(part))?;
-            step();
-        }
-        // A message is not on disk before its directory is.
-        sync_dir(dir)?;
-        sync_dir(&dir.join(".."))
-    };
-    made().map_err(|e: io::Error| refusal(&e))
+    make_parts(dir).map_err(|e| refusal(&e))
+}
+
+/// The same, for somebody who asks the system.
+pub(super) fn make_parts(dir: &Path) -> io::Result<()> {
+    for part in PARTS {
+        fs::create_dir_all(dir.join(part))?;
+        step();
+    }
+    // A message is not on disk before its directory is.
+    sync_dir(dir)?;
+    sync_dir(&dir.join(".."))
 }
 
 /// A message that is on disk under `tmp`, and goes to its place by a rename.
@@ -195,12 +197,15 @@ impl<'a> Draft<'a> {
         Ok(())
     }
 
-    /// Puts it where it can be seen; with flags, the person has seen it before.
+    /// From where to where it goes.
+    pub(super) fn way(&self, letters: &str) -> (PathBuf, PathBuf) {
+        let (part, name) = seat(&self.base, letters);
+        (self.file.clone(), self.dir.join(part).join(name))
+    }
+
+    /// Puts it where it can be seen.
     pub(super) fn place(self, letters: &str) -> Result<String> {
-        let (part, name) = match letters {
-            "" => ("new", self.base.clone()),
-            letters => ("cur", format!("{}:2,{letters}", self.base)),
-        };
+        let (part, name) = seat(&self.base, letters);
         let to = self.dir.join(part);
         let place = || {
             fs::rename(&self.file, to.join(&name))?;
@@ -217,6 +222,14 @@ impl<'a> Draft<'a> {
     }
 }
 
+/// Where a message is: with flags, the person has seen it before.
+pub(super) fn seat(base: &str, letters: &str) -> (&'static str, String) {
+    match letters {
+        "" => ("new", base.to_owned()),
+        letters => ("cur", format!("{base}:2,{letters}")),
+    }
+}
+
 /// Takes back what was placed.
 pub(super) fn unplace(dir: &Path, base: &str, letters: &str) {
     let names =
@@ -225,11 +238,6 @@ pub(super) fn unplace(dir: &Path, base: &str, letters: &str) {
         // It has one of these names, or somebody else has given it another.
         let _ = fs::remove_file(dir.join(name));
     }
-}
-
-/// What a directory says is on disk, too.
-pub(super) fn sync_dir(dir: &Path) -> io::Result<()> {
-    File::open(dir)?.sync_all()
 }
 
 /// Seconds since 1970.

@@ -2,8 +2,9 @@
 
 use super::files::{self, Draft, flags, letters, split};
 use super::index::{self, Entry, Index, Lock};
+use super::moves::{self, Moves};
 use crate::mailbox::memory::with_crlf;
-use crate::mailbox::{refusal, step};
+use crate::mailbox::{refusal, step, sync_dir};
 use crate::proto::store::{Copied, Flags, Folder, Message, Refusal, Result};
 use std::collections::{HashMap, HashSet};
 use std::fs;
@@ -70,12 +71,13 @@ impl Open {
         times.iter().all(is_settled).then_some(times)
     }
 
-    fn lock(&self) -> Result<Lock> {
+    pub(super) fn lock(&self) -> Result<Lock> {
         Lock::take(&self.dir)
     }
 
     /// Looks what is there, if anything has changed.
     fn scan(&mut self) -> Result<()> {
+        moves::settle(&self.base)?;
         let stamp = self.stamp();
         if stamp.is_some() && stamp == self.stamp {
             return Ok(());
@@ -88,7 +90,8 @@ impl Open {
     fn load(&self, _: &Lock) -> Result<Index> {
         let index = Index::read(&self.dir);
         if self.index.validity == 0 {
-            return index.map_or_else(|| Index::fresh(&self.base, &self.dir), Ok);
+            let fresh = || Index::fresh(&self.base, &self.dir).map_err(|e| refusal(&e));
+            return index.map_or_else(fresh, Ok);
         }
         // Others may have given UIDs since, so ours cannot stand for one that is lost.
         index
@@ -97,7 +100,7 @@ impl Open {
     }
 
     /// Looks what is there, and gives UIDs to what has none.
-    fn scan_under(&mut self, lock: &Lock) -> Result<()> {
+    pub(super) fn scan_under(&mut self, lock: &Lock) -> Result<()> {
         // What changes from here on has another time, and is seen the next time.
         let stamp = self.stamp();
         let mut index = self.load(lock)?;
@@ -146,8 +149,8 @@ impl Open {
                 Refusal::Broken("there are no more UIDs in this folder".to_owned())
             })?;
         }
-        if index != before || !self.dir.join(index::FILE).exists() {
-            index.save(&self.dir)?;
+        if index != before || index.is_fresh() || !self.dir.join(index::FILE).exists() {
+            index.update(&self.dir, &before)?;
         }
         self.known = found
             .into_iter()
@@ -253,6 +256,21 @@ impl Open {
         Ok(letters(flags, &self.index.keywords))
     }
 
+    /// What is to be done so that all messages are in another folder, and only there, which is
+    /// made for them.
+    pub(super) fn all_to(&self, folder: &str) -> Moves {
+        let way = |known: &Known| {
+            let (part, name) = files::seat(&known.base, &known.letters);
+            let from = known.path.strip_prefix(&self.dir).ok()?.to_str()?;
+            Some((from.to_owned(), format!("{folder}/{part}/{name}")))
+        };
+        Moves {
+            folders: vec![folder.to_owned()],
+            keywords: self.index.keywords.clone(),
+            renames: self.known.iter().filter_map(way).collect(),
+        }
+    }
+
     /// Letters for keywords that have none yet: for all of them, or it is refused.
     fn learn(&mut self, lock: &Lock, keywords: &[String]) -> Result<()> {
         // One that would not fit on a line of the index was no keyword of IMAP.
@@ -265,6 +283,7 @@ impl Open {
             return Ok(());
         }
         let mut index = self.load(lock)?;
+        let before = index.clone();
         let in_use: HashSet<char> = self.known.iter().flat_map(|k| k.letters.chars()).collect();
         for keyword in keywords.iter().filter(|keyword| fits(keyword)) {
             if !is_new(&keyword, &index.keywords) {
@@ -281,7 +300,7 @@ impl Open {
             }
             index.keywords.push(keyword.clone());
         }
-        index.save(&self.dir)?;
+        index.update(&self.dir, &before)?;
         self.index = index;
         Ok(())
     }
@@ -358,7 +377,7 @@ impl Folder for Open {
             }
         }
         step();
-        files::sync_dir(&self.dir.join("cur")).map_err(|e| refusal(&e))?;
+        sync_dir(&self.dir.join("cur")).map_err(|e| refusal(&e))?;
         self.scan_under(&lock)
     }
 
@@ -376,26 +395,26 @@ impl Folder for Open {
                 Err(refusal) => return Err(refusal),
             }
         }
+        let folders = moves::lock(&self.base)?;
         let mut target = Open::new(&self.base, dir.clone(), true)?;
         // Before any of them has its place: letters may be refused.
         let all_letters =
             drafts.iter().map(|(_, flags, _)| target.letters(flags)).collect::<Result<Vec<_>>>()?;
         let mut placed: Vec<(u32, String)> = Vec::new();
-        for ((uid, _, draft), letters) in drafts.into_iter().zip(all_letters) {
-            match draft.place(&letters) {
-                Ok(base) => placed.push((uid, base)),
-                Err(refusal) => {
-                    // All of them, or none.
-                    let lock = target.lock()?;
-                    target.scan_under(&lock)?;
-                    let copies = target.known.iter();
-                    for known in copies.filter(|k| placed.iter().any(|(_, base)| *base == k.base)) {
-                        let _ = fs::remove_file(&known.path);
-                    }
-                    return Err(refusal);
-                }
-            }
+        let mut plan = Moves::default();
+        for ((uid, _, draft), letters) in drafts.iter().zip(&all_letters) {
+            let (from, to) = draft.way(letters);
+            let below = |path: PathBuf| {
+                path.strip_prefix(&self.base).ok().and_then(|path| path.to_str().map(str::to_owned))
+            };
+            let (Some(from), Some(to)) = (below(from), below(to)) else { continue };
+            plan.renames.push((from, to));
+            placed.push((*uid, draft.base.clone()));
         }
+        if !placed.is_empty() {
+            plan.carry_out(&self.base, &folders)?;
+        }
+        drop((drafts, folders));
         let lock = target.lock()?;
         target.scan_under(&lock)?;
         let uid_of = |base: &String| {

@@ -4,14 +4,17 @@
 mod files;
 mod folder;
 mod index;
+mod moves;
 
-use super::memory::status_of;
+use super::memory::{now, status_of};
 use super::names::{self, canonical};
-use super::{refusal, step};
+use super::{refusal, step, sync_dir};
 use crate::proto::imap::utf7;
 use crate::proto::store::{Flags, Folder, INBOX, Listed, Refusal, Result, Status, Store};
 use files::Draft;
 use folder::Open;
+use index::{Entry, Index, Lock};
+use moves::Moves;
 use std::collections::BTreeSet;
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Write};
@@ -32,6 +35,7 @@ impl Maildir {
     /// [`Refusal::Broken`], [`Refusal::Full`].
     pub fn at(base: &Path) -> Result<Self> {
         files::make(base)?;
+        moves::settle(base)?;
         Ok(Self { base: base.to_owned(), _alone: None })
     }
 
@@ -90,6 +94,27 @@ fn existing(base: &Path, name: &str) -> Result<PathBuf> {
     if dir.join("cur").is_dir() { Ok(dir) } else { Err(Refusal::NoSuchFolder) }
 }
 
+/// Makes a folder that is not there, whole or not at all.
+fn make_folder(base: &Path, dir: &Path) -> io::Result<()> {
+    if dir.join("cur").is_dir() {
+        return Ok(());
+    }
+    // One that was left half made by somebody else is made whole.
+    if dir.is_dir() {
+        return files::make_parts(dir);
+    }
+    let draft = base.join(format!("ncat-new-{}", crate::sys::random_hex()));
+    let made = files::make_parts(&draft)
+        .and_then(|()| fs::rename(&draft, dir))
+        .inspect(|()| step())
+        .and_then(|()| sync_dir(base));
+    if made.is_err() {
+        // It may have got nowhere at all.
+        let _ = fs::remove_dir_all(&draft);
+    }
+    made
+}
+
 /// The name of the folder in a directory, if it is one.
 fn name_of(file: &str) -> Option<String> {
     let levels = file.strip_prefix('.')?;
@@ -136,39 +161,6 @@ impl Maildir {
         Ok(text.lines().filter_map(name).collect())
     }
 
-    /// Nobody else changes which folders there are.
-    fn lock(&self) -> Result<File> {
-        let file = File::options().create(true).append(true).open(self.base.join("ncat-folders"));
-        file.and_then(|file| file.lock().map(|()| file)).map_err(|e| refusal(&e))
-    }
-
-    /// Makes a folder that is not there, whole or not at all.
-    fn make(&self, name: &str) -> Result<()> {
-        let dir = self.directory(name)?;
-        if dir.join("cur").is_dir() {
-            return Ok(());
-        }
-        // One that was left half made by somebody else is made whole.
-        if dir.is_dir() {
-            return files::make(&dir);
-        }
-        let draft = self.base.join(format!("ncat-new-{}", crate::sys::random_hex()));
-        let made = files::make(&draft)
-            .and_then(|()| fs::rename(&draft, &dir).map_err(|e| refusal(&e)))
-            .inspect(|()| step())
-            .and_then(|()| files::sync_dir(&self.base).map_err(|e| refusal(&e)));
-        if made.is_err() {
-            // It may have got nowhere at all.
-            let _ = fs::remove_dir_all(&draft);
-        }
-        made
-    }
-
-    /// Makes those above a folder.
-    fn make_above(&self, name: &str) -> Result<()> {
-        names::above(name).try_for_each(|above| self.make(above))
-    }
-
     /// Removes what somebody who was interrupted has left, under the lock.
     fn tidy(&self) {
         for entry in fs::read_dir(&self.base).into_iter().flatten().flatten() {
@@ -182,25 +174,41 @@ impl Maildir {
     }
 }
 
+/// See [`super::reads_indexes_again`].
+pub(super) fn reads_again(text: &str) -> bool {
+    let index = Index::parse(text).map(|index| index.text());
+    let moves = Moves::parse(text).map(|moves| moves.text());
+    index.is_none_or(|text| Index::parse(&text).is_some_and(|again| again.text() == text))
+        && moves.is_none_or(|text| Moves::parse(&text).is_some_and(|again| again.text() == text))
+}
+
 impl Store for Maildir {
     fn folders(&mut self) -> Result<Vec<Listed>> {
+        moves::settle(&self.base)?;
         let all = self.names()?;
         Ok(names::listed(all.iter().map(String::as_str), &self.subscriptions()?))
     }
 
     fn create(&mut self, name: &str) -> Result<()> {
         let name = canonical(name)?;
-        let _lock = self.lock()?;
+        let folders = moves::lock(&self.base)?;
         self.tidy();
         if self.directory(&name)?.join("cur").is_dir() {
             return Err(Refusal::Exists);
         }
-        self.make_above(&name)?;
-        self.make(&name)
+        let dirs = names::above(&name).chain([name.as_str()]).map(|name| self.directory(name));
+        let mut dirs = dirs.collect::<Result<Vec<_>>>()?;
+        dirs.retain(|dir| !dir.join("cur").is_dir());
+        if let [dir] = &dirs[..] {
+            return make_folder(&self.base, dir).map_err(|e| refusal(&e));
+        }
+        let file = |dir: &PathBuf| dir.file_name()?.to_str().map(str::to_owned);
+        let plan = Moves { folders: dirs.iter().filter_map(file).collect(), ..Moves::default() };
+        plan.carry_out(&self.base, &folders)
     }
 
     fn delete(&mut self, name: &str) -> Result<()> {
-        let _lock = self.lock()?;
+        let _lock = moves::lock(&self.base)?;
         self.tidy();
         let dir = existing(&self.base, name)?;
         if dir == self.base {
@@ -208,9 +216,7 @@ impl Store for Maildir {
         }
         // First it is no folder any more, then it goes: who is interrupted leaves no half of one.
         let gone = self.base.join(format!("ncat-gone-{}", crate::sys::random_hex()));
-        fs::rename(&dir, &gone)
-            .and_then(|()| files::sync_dir(&self.base))
-            .map_err(|e| refusal(&e))?;
+        fs::rename(&dir, &gone).and_then(|()| sync_dir(&self.base)).map_err(|e| refusal(&e))?;
         step();
         // What cannot be removed now is tidied away later.
         let _ = fs::remove_dir_all(&gone);
@@ -219,29 +225,30 @@ impl Store for Maildir {
 
     fn rename(&mut self, from: &str, to: &str) -> Result<()> {
         let (from, to) = (canonical(from)?, canonical(to)?);
-        let _lock = self.lock()?;
+        let folders = moves::lock(&self.base)?;
+        self.tidy();
         let moves = names::moves(self.names()?.iter().map(String::as_str), &from, &to)?;
-        let dirs = moves.iter().map(|(old, new)| Ok((self.directory(old)?, self.directory(new)?)));
-        let dirs = dirs.collect::<Result<Vec<_>>>()?;
-        self.make_above(&to)?;
+        for (_, new) in &moves {
+            self.directory(new)?;
+        }
+        // Those above it are made with all the rest, or not.
+        let mut above: Vec<_> = names::above(&to).map(file_of).collect();
         if from == INBOX {
-            self.make(&to)?;
             let mut inbox = Open::new(&self.base, self.base.clone(), false)?;
-            let uids: Vec<_> = inbox.look()?.iter().map(|message| message.uid).collect();
-            inbox.copy(&uids, &to)?;
-            return inbox.remove(&uids);
+            let lock = inbox.lock()?;
+            inbox.scan_under(&lock)?;
+            let mut plan = inbox.all_to(&file_of(&to));
+            above.append(&mut plan.folders);
+            return Moves { folders: above, ..plan }.carry_out(&self.base, &folders);
         }
-        for (old, new) in dirs {
-            fs::rename(old, new).map_err(|e| refusal(&e))?;
-            step();
-        }
-        files::sync_dir(&self.base).map_err(|e| refusal(&e))
+        let renames = moves.iter().map(|(old, new)| (file_of(old), file_of(new))).collect();
+        Moves { folders: above, renames, ..Moves::default() }.carry_out(&self.base, &folders)
     }
 
     fn subscribe(&mut self, name: &str, wanted: bool) -> Result<()> {
         let name = canonical(name)?;
         self.directory(&name)?;
-        let _lock = self.lock()?;
+        let _lock = moves::lock(&self.base)?;
         let mut all = self.subscriptions()?;
         match wanted {
             true => all.insert(name),
@@ -260,7 +267,7 @@ impl Store for Maildir {
             step();
             fs::rename(&draft, self.base.join("subscriptions"))?;
             step();
-            files::sync_dir(&self.base)
+            sync_dir(&self.base)
         };
         write().map_err(|e: io::Error| {
             let _ = fs::remove_file(&draft);
@@ -269,6 +276,7 @@ impl Store for Maildir {
     }
 
     fn status(&mut self, name: &str) -> Result<Status> {
+        moves::settle(&self.base)?;
         let dir = existing(&self.base, name)?;
         let mut open = Open::new(&self.base, dir, true)?;
         let messages = open.look()?;
@@ -276,6 +284,7 @@ impl Store for Maildir {
     }
 
     fn open(&mut self, name: &str, read_only: bool) -> Result<Box<dyn Folder>> {
+        moves::settle(&self.base)?;
         let dir = existing(&self.base, name)?;
         Ok(Box::new(Open::new(&self.base, dir, read_only)?))
     }
@@ -287,8 +296,27 @@ impl Store for Maildir {
         flags: &Flags,
         received: Option<u64>,
     ) -> Result<(u32, u32)> {
+        moves::settle(&self.base)?;
         let dir = existing(&self.base, folder)?;
         let draft = Draft::write(&dir, content, received)?;
+        if flags.keywords.iter().all(|keyword| files::is_forwarded(keyword)) {
+            let _lock = Lock::take(&dir)?;
+            // Where the end of the index tells the UID, nobody has to look through the folder.
+            if let Some((validity, uid)) = Index::glance(&dir) {
+                let letters = files::letters(flags, &[]);
+                let base = draft.place(&letters)?;
+                let size = files::size_with_crlf(content);
+                let entry = Entry { uid, size, received: received.unwrap_or_else(now) };
+                return match Index::add(&dir, &base, &entry) {
+                    Ok(()) => Ok((validity, uid)),
+                    Err(refusal) => {
+                        // Whoever hears no would store it again.
+                        files::unplace(&dir, &base, &letters);
+                        Err(refusal)
+                    }
+                };
+            }
+        }
         let mut open = Open::new(&self.base, dir.clone(), true)?;
         let letters = open.letters(flags)?;
         let base = draft.place(&letters)?;

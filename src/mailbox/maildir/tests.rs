@@ -405,16 +405,22 @@ fn subscriptions_keep_dots_and_are_not_lost_when_several_write() {
 }
 
 /// One thing after the other, each of which happens or does not.
-const LIFE: [fn(&mut Maildir) -> Result<()>; 9] = [
+const LIFE: [fn(&mut Maildir) -> Result<()>; 15] = [
     |store| store.deliver(b"delivered\r\n").map(drop),
     |store| store.append(INBOX, b"appended\r\n", &seen(), Some(7)).map(drop),
     |store| store.open(INBOX, false)?.mark(1, &seen()),
     |store| store.create("a"),
     |store| store.open(INBOX, false)?.copy(&[2], "a").map(drop),
-    |store| store.rename("a", "b"),
+    |store| store.create("a/sub/x"),
+    |store| store.append("a/sub", b"below\r\n", &Flags::default(), Some(8)).map(drop),
+    |store| store.open(INBOX, false)?.copy(&[1, 2], "a/sub").map(drop),
+    |store| store.rename("a", "above/b"),
+    |store| store.rename("above/b", "b"),
     |store| store.open(INBOX, false)?.remove(&[2]),
     |store| store.subscribe("b", true),
     |store| store.delete("b"),
+    |store| store.append(INBOX, b"again\r\n", &Flags::default(), Some(9)).map(drop),
+    |store| store.rename(INBOX, "old/mail"),
 ];
 
 /// All that there is.
@@ -471,7 +477,7 @@ fn wherever_a_process_ends_what_it_did_last_has_happened_or_not() {
         let mut store = Maildir::at(&base).unwrap();
         let now = picture(&mut store);
         if status.success() {
-            assert!(done == LIFE.len() && last > 40, "{done} of it, in {last} steps");
+            assert!(done == LIFE.len() && last > 100, "{done} of it, in {last} steps");
             break;
         }
         assert_eq!(status.code(), Some(9), "step {last}");

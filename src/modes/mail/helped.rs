@@ -14,7 +14,6 @@ use crate::report::Report;
 use crate::sys::terminal::{ask_line, ask_secret};
 use crate::term::explain::{self, After, store};
 use crate::term::safe::quote;
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// Replies that nobody had asked for, before it is a flood.
@@ -37,7 +36,7 @@ pub(super) struct Helped<'a> {
     explain: bool,
     typed: bool,
     /// What is fetched is kept there.
-    mailbox: Option<&'a Path>,
+    mailbox: Option<&'a Place>,
     /// It cannot be, and why.
     pub(super) broken: Option<Error>,
     /// The machine wants to be told when so much time has gone by.
@@ -79,23 +78,22 @@ impl<'a> Helped<'a> {
         }
     }
 
-    /// What is fetched goes into this Maildir.
+    /// What is fetched goes there.
     #[must_use]
-    pub(super) fn keeping(self, mailbox: Option<&'a Path>) -> Self {
+    pub(super) fn keeping(self, mailbox: Option<&'a Place>) -> Self {
         Self { mailbox, ..self }
     }
 
     /// Keeps a message. What cannot be kept must not be deleted, so it is over then.
     fn keep(&mut self, message: &[u8]) -> Result<(), Trouble> {
-        let Some(path) = self.mailbox else { return Ok(()) };
-        match Place::deliver_at(path, message) {
-            Ok(name) => {
-                self.report
-                    .story(format_args!("kept as {}", path.join("new").join(name).display()));
+        let Some(place) = self.mailbox else { return Ok(()) };
+        match place.put(message) {
+            Ok(file) => {
+                self.report.story(format_args!("kept in {}", file.display()));
                 Ok(())
             }
             Err(refusal) => {
-                let path = path.display();
+                let path = place.base().display();
                 let why = format!("cannot keep a message in --mailbox {path}: {refusal}");
                 self.broken = Some(Error::machine(why));
                 Err(Trouble::OutputGone)

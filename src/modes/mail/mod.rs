@@ -12,10 +12,11 @@ use crate::engine::dialogue::Dialogue;
 use crate::engine::manners::{Manners, Receive};
 use crate::engine::tap::Tap;
 use crate::error::{Error, Exit, words};
+use crate::mailbox::Place;
 use crate::net::buf::Buf;
-use crate::net::date::asctime;
 use crate::net::endpoint::{Endpoint, Io};
 use crate::proto::content::Style;
+use crate::proto::mbox::asctime;
 use crate::proto::sasl::{self, Credentials, Mechanism, Secret};
 use crate::proto::session::{self, Pace, Session, Worst};
 use crate::proto::smtp::send::{Order, Reports, Sender, Stage};
@@ -28,7 +29,7 @@ use helped::Helped;
 use std::fs::File;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 /// How long a server may be silent where nobody looks: it may take this long to think about a
 /// message (RFC 5321 §4.5.3.2.6).
@@ -98,8 +99,8 @@ pub struct Config {
     pub append: Option<PathBuf>,
     /// What is read goes there, not to standard output.
     pub capture: Option<Capture>,
-    /// What is fetched is put into this Maildir.
-    pub mailbox: Option<PathBuf>,
+    /// What is fetched is put there.
+    pub mailbox: Option<Place>,
     /// No helped session: upgrade, then carry bytes (`--starttls=smtp` without `--smtp`).
     pub upgrade_only: bool,
 }
@@ -339,7 +340,7 @@ fn read(
     }
     let tls = talk.tls.take();
     let (endpoint, early, tap) = talk.dialogue.into_parts();
-    let date = asctime(SystemTime::now());
+    let date = asctime(crate::mailbox::now());
     let machine: Box<dyn Session> = match reading.clone() {
         Reading::Pop3(wish) => {
             Box::new(pop3::fetch::Fetch::new(pop3::fetch::Wish { date, ..wish }))
@@ -415,7 +416,7 @@ fn hold(
     let helped = Helped::new(link, config.protocol, peer.name, report, |server| {
         Dialogue::new(local, server, machine, manners, tap).veiled(veil)
     });
-    let helped = helped.keeping(config.mailbox.as_deref());
+    let helped = helped.keeping(config.mailbox.as_ref());
     let mut talk = helped.for_a_person(config.explain, typed);
     let result = crate::engine::run(reactor, &mut talk, None);
     if let Some(error) = talk.broken.take() {

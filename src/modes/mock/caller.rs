@@ -1,7 +1,7 @@
 //! One caller of a mock server, from the handshake to the farewell.
 
 use super::Mock;
-use super::keep::Around;
+use super::keep::{Around, is_in_use};
 use crate::engine::dialogue::{Dialogue, Outcome};
 use crate::engine::manners::Manners;
 use crate::engine::tap::Tap;
@@ -15,7 +15,7 @@ use crate::net::endpoint::{Endpoint, Moved};
 use crate::net::tls::Tls;
 use crate::proto::fault::{Act, What};
 use crate::proto::proxied;
-use crate::proto::serving::{Event, Protection, Server};
+use crate::proto::serving::{Delivery, Event, Protection, Server};
 use crate::term::safe::quote;
 use std::net::SocketAddr;
 use std::sync::{Arc, PoisonError};
@@ -23,6 +23,10 @@ use std::time::{Duration, Instant};
 
 /// How often a mailbox is looked at for somebody who waits for news.
 const GLANCE: Duration = Duration::from_millis(100);
+
+/// How long another program may have a mailbox locked, and how often we try.
+const LOCKED: Duration = Duration::from_secs(5);
+const TRY_AGAIN: Duration = Duration::from_millis(50);
 
 /// What is dropped in one piece.
 const SCRAP: usize = 16 * 1024;
@@ -49,6 +53,9 @@ enum Phase {
     Talking(Talk),
     /// It goes on then.
     Held(Talk, Instant),
+    /// A message waits for a mailbox that another program has locked: until when, and when it is
+    /// tried again.
+    Waiting(Talk, Box<Delivery>, Instant, Instant),
     /// Nothing is said any more.
     Hung(Endpoint, Buf),
     Nowhere,
@@ -261,6 +268,47 @@ impl<'a> Caller<'a> {
         Tls::server(Arc::clone(config)).map_err(|failure| Error::machine(failure.to_string()))
     }
 
+    /// Keeps a message, or waits for a mailbox that another program has locked.
+    fn keep(
+        &mut self,
+        mut talk: Talk,
+        delivery: Box<Delivery>,
+        until: Instant,
+        now: Instant,
+    ) -> Phase {
+        let around = Around::of(&self.name, talk.peer());
+        let mut keeper = self.mock.keeper.lock().unwrap_or_else(PoisonError::into_inner);
+        let kept = keeper.keep(&delivery, &around);
+        drop(keeper);
+        if is_in_use(&kept) && now < until {
+            if now + LOCKED == until {
+                self.story("another program has the mailbox locked: its message waits");
+            }
+            return Phase::Waiting(talk, delivery, until, now + TRY_AGAIN);
+        }
+        for (at, one) in kept.iter().enumerate() {
+            match &one.outcome {
+                // Who shares a mailbox shares the message.
+                Ok(_) if kept[..at].iter().any(|other| other.mailbox == one.mailbox) => {}
+                Ok(id) => {
+                    let place = one.mailbox.as_ref();
+                    let place = place.map_or(String::new(), |name| format!(" in {name}"));
+                    let done = if one.is_back { "sent back" } else { "kept" };
+                    self.story(&format!(
+                        "a message of {} octets is {done} as {id}{place}",
+                        delivery.content.len()
+                    ));
+                }
+                Err(refusal) => self.mock.report.warning(format_args!(
+                    "a message from {} could not be kept: {refusal}",
+                    self.name
+                )),
+            }
+        }
+        talk.machine_mut().answer(kept.into_iter().map(|one| one.outcome).collect());
+        Phase::Talking(talk)
+    }
+
     fn happen(&mut self, event: Event, mut talk: Talk, now: Instant) -> Option<Turn> {
         match event {
             Event::Story(what) => self.story(&what),
@@ -272,30 +320,8 @@ impl<'a> Caller<'a> {
                 }
             }
             Event::Message(delivery) => {
-                let around = Around::of(&self.name, talk.peer());
-                let mut keeper = self.mock.keeper.lock().unwrap_or_else(PoisonError::into_inner);
-                let kept = keeper.keep(&delivery, &around);
-                for (at, one) in kept.iter().enumerate() {
-                    match &one.outcome {
-                        // Who shares a mailbox shares the message.
-                        Ok(_) if kept[..at].iter().any(|other| other.mailbox == one.mailbox) => {}
-                        Ok(id) => {
-                            let place = one.mailbox.as_ref();
-                            let place = place.map_or(String::new(), |name| format!(" in {name}"));
-                            let done = if one.is_back { "sent back" } else { "kept" };
-                            self.story(&format!(
-                                "a message of {} octets is {done} as {id}{place}",
-                                delivery.content.len()
-                            ));
-                        }
-                        Err(refusal) => self.mock.report.warning(format_args!(
-                            "a message from {} could not be kept: {refusal}",
-                            self.name
-                        )),
-                    }
-                }
-                drop(keeper);
-                talk.machine_mut().answer(kept.into_iter().map(|one| one.outcome).collect());
+                self.phase = self.keep(talk, delivery, now + LOCKED, now);
+                return None;
             }
             Event::Changed => {}
             Event::Fault(act) => {
@@ -377,6 +403,7 @@ impl Business for Caller<'_> {
                 Phase::Prelude(Prelude::Delayed(_))
                 | Phase::Talking(_)
                 | Phase::Held(..)
+                | Phase::Waiting(..)
                 | Phase::Hung(..)
                 | Phase::Nowhere => return Meeting::Welcome,
             }
@@ -395,7 +422,9 @@ impl Business for Caller<'_> {
 
     fn endpoint(&mut self, side: usize) -> Option<&mut Endpoint> {
         match &mut self.phase {
-            Phase::Talking(talk) | Phase::Held(talk, _) => talk.side(side),
+            Phase::Talking(talk) | Phase::Held(talk, _) | Phase::Waiting(talk, ..) => {
+                talk.side(side)
+            }
             Phase::Hung(endpoint, _) => (side == REMOTE).then_some(endpoint),
             Phase::Prelude(_) | Phase::Nowhere => None,
         }
@@ -414,6 +443,13 @@ impl Business for Caller<'_> {
                     return Turn::Waiting;
                 }
                 Phase::Held(talk, _) => self.phase = Phase::Talking(talk),
+                Phase::Waiting(talk, delivery, until, next) if next > now => {
+                    self.phase = Phase::Waiting(talk, delivery, until, next);
+                    return Turn::Waiting;
+                }
+                Phase::Waiting(talk, delivery, until, _) => {
+                    self.phase = self.keep(talk, delivery, until, now);
+                }
                 Phase::Hung(mut endpoint, mut scrap) => {
                     if is_gone(&mut endpoint, &mut scrap) {
                         return Turn::Gone;
@@ -428,7 +464,7 @@ impl Business for Caller<'_> {
 
     fn deadline(&self) -> Option<Instant> {
         match &self.phase {
-            Phase::Held(_, until) => Some(*until),
+            Phase::Held(_, until) | Phase::Waiting(.., until) => Some(*until),
             Phase::Talking(talk) => {
                 let idle = (!self.warned).then(|| self.heard.1 + self.mock.config.idle);
                 [talk.deadline(), self.hurry, self.glance, idle].into_iter().flatten().min()

@@ -4,9 +4,8 @@ use super::bounce;
 use crate::mailbox::Place;
 use crate::mailbox::memory::Memory;
 use crate::modes::json;
-use crate::net::date::asctime;
 use crate::net::endpoint::Endpoint;
-use crate::proto::mbox::Mboxrd;
+use crate::proto::mbox::{Mboxrd, asctime};
 use crate::proto::serving::Delivery;
 use crate::proto::store::{self, Flags, INBOX, Refusal};
 use base64::Engine as _;
@@ -117,7 +116,7 @@ impl Keeper {
             return Kept::for_all(delivery, &written.map(|()| id));
         };
         let content = [head.as_bytes(), &delivery.content].concat();
-        let mut kept: Vec<(PathBuf, store::Result<String>)> = Vec::new();
+        let mut kept: Vec<(PathBuf, store::Result<PathBuf>)> = Vec::new();
         let mut outcome = Vec::new();
         for (to, _) in &delivery.to {
             // Who shares a mailbox shares the message.
@@ -128,18 +127,16 @@ impl Keeper {
                 (Some((_, one)), _) => one.clone(),
                 (None, Err(refusal)) => Err(refusal),
                 (None, Ok(path)) => {
-                    let one = Place::deliver_at(&path, &content);
+                    let one = place.deliver_at(&path, &delivery.from, &content);
                     kept.push((path, one.clone()));
                     one
                 }
             };
             outcome.push(Kept { outcome: one.map(|_| id.clone()), mailbox, is_back: false });
         }
-        if self.how.json {
-            let paths = kept.iter().filter_map(|(path, name)| {
-                Some(path.join("new").join(name.as_ref().ok()?).display().to_string())
-            });
-            let paths: Vec<_> = paths.collect();
+        if self.how.json && !is_in_use(&outcome) {
+            let paths = kept.iter().filter_map(|(_, file)| file.as_ref().ok());
+            let paths: Vec<_> = paths.map(|file| file.display().to_string()).collect();
             let told = object(delivery, around, &id, &head, &paths, now);
             // The message is kept; that nobody hears of it is another matter.
             let _ = self.write(told.as_bytes());
@@ -161,7 +158,7 @@ impl Keeper {
             out.extend_from_slice(object(delivery, around, id, head, &[], now).as_bytes());
         } else {
             let mut mbox = Mboxrd::default();
-            mbox.begin(&delivery.from, &asctime(now), &mut out);
+            mbox.begin(&delivery.from, &asctime(seconds(now)), &mut out);
             mbox.encode(head.as_bytes(), &mut out);
             mbox.encode(&delivery.content, &mut out);
             mbox.end(&mut out);
@@ -180,6 +177,11 @@ impl Keeper {
             refusal
         })
     }
+}
+
+/// Another program has all of the mailboxes locked: nothing has been kept, and may be soon.
+pub(super) fn is_in_use(kept: &[Kept]) -> bool {
+    !kept.is_empty() && kept.iter().all(|one| one.outcome == Err(Refusal::InUse))
 }
 
 /// Seconds since 1970.

@@ -524,10 +524,12 @@ impl Server {
             Err(Refusal::NoSuchFolder | Refusal::BadName(_)) => {
                 self.reply(ports, 550, "5.1.1 There is no mailbox for this address");
             }
+            Err(Refusal::InUse) => {
+                self.reply(ports, 451, "4.2.0 Another program has locked the mailbox");
+            }
             Err(
                 Refusal::Exists
                 | Refusal::ReadOnly
-                | Refusal::InUse
                 | Refusal::Gone
                 | Refusal::Limit(_)
                 | Refusal::Broken(_),

@@ -1,7 +1,26 @@
 //! Messages in a row: mboxrd, in which a line `From ` inside a message has a `>` before it, and so
 //! has one that has that already, so that both can be told back.
 
+mod read;
+
+use mail_parser::DateTime;
+pub use read::{Starts, date, decode, status, trim};
+
 const MARK: &[u8] = b"From ";
+
+/// A time, in seconds since 1970, as the line before a message has it: `Tue Nov 24 12:00:00 2026`,
+/// as asctime(3) writes it, in UTC.
+pub fn asctime(seconds: u64) -> String {
+    const DAYS: [&str; 7] = ["Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"];
+    let time = DateTime::from_timestamp(i64::try_from(seconds).unwrap_or(i64::MAX));
+    let day = DAYS[usize::from(time.day_of_week()) % DAYS.len()];
+    let month = read::MONTHS[(usize::from(time.month).max(1) - 1) % read::MONTHS.len()];
+    let DateTime { day: date, hour, minute, second, year, .. } = time;
+    format!("{day} {month} {date:2} {hour:02}:{minute:02}:{second:02} {year}")
+}
+
+/// A sender who is longer than any (RFC 5321 §4.5.3.1.3).
+const LONGEST_SENDER: usize = 512;
 
 /// Where in a line we are.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -28,8 +47,9 @@ impl Mboxrd {
     /// The line before a message: its envelope's sender, and its time as `asctime(3)` writes it.
     pub fn begin(&mut self, sender: &str, date: &str, out: &mut Vec<u8>) {
         out.extend_from_slice(MARK);
-        // Nobody, or somebody whose name would make other words of the line.
-        let known = !sender.is_empty() && !sender.contains(|c: char| c.is_whitespace());
+        // Nobody, or somebody whose name would make other words of the line, or another line.
+        let known = (1..LONGEST_SENDER).contains(&sender.len())
+            && !sender.contains(|c: char| c.is_whitespace());
         out.extend_from_slice(if known { sender.as_bytes() } else { b"MAILER-DAEMON" });
         out.push(b' ');
         out.extend_from_slice(date.as_bytes());
@@ -97,6 +117,22 @@ impl Mboxrd {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn times_are_as_asctime_writes_them_and_can_be_read_back() {
+        for (seconds, time) in [
+            (0, "Thu Jan  1 00:00:00 1970"),
+            (951_782_400, "Tue Feb 29 00:00:00 2000"),
+            (951_868_800, "Wed Mar  1 00:00:00 2000"),
+            (1_795_521_600, "Tue Nov 24 12:00:00 2026"),
+            (4_107_542_400, "Mon Mar  1 00:00:00 2100"),
+        ] {
+            assert_eq!(asctime(seconds), time);
+            assert_eq!(date(format!("From a {time}").as_bytes()), Some(seconds));
+        }
+        // Any number is a time, if not one that anybody needs.
+        assert!(!asctime(u64::MAX).is_empty());
+    }
 
     #[test]
     fn lines_that_begin_messages_are_marked_however_they_are_cut() {
