@@ -13,6 +13,7 @@ use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{CertificateError, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use std::fmt;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -253,13 +254,31 @@ impl Judge {
         }
         let built_in = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
         match by(built_in) {
-            // Tens of milliseconds to load, so only when ours do not know the issuer.
-            Err(CertificateError::UnknownIssuer) => {
-                by(roots_of(&rustls_native_certs::load_native_certs().certs))
-            }
+            // Milliseconds to load, so only when ours do not know the issuer.
+            Err(CertificateError::UnknownIssuer) => by(roots_of(&system())),
             other => other,
         }
     }
+}
+
+/// Where systems have their roots in one file. The directories beside them have the same, in
+/// hundreds of files: reading those cost 7 ms where the file costs one (2026-11, Debian 12).
+const BUNDLES: &[&str] = &[
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/ca-bundle.pem",
+    "/etc/ssl/cert.pem",
+];
+
+/// The roots that this system trusts; somebody may have named others by `SSL_CERT_FILE` or
+/// `SSL_CERT_DIR`.
+fn system() -> Vec<CertificateDer<'static>> {
+    use rustls_native_certs::{load_certs_from_paths, load_native_certs};
+    let is_told = ["SSL_CERT_FILE", "SSL_CERT_DIR"].iter().any(|v| std::env::var_os(v).is_some());
+    let bundle = BUNDLES.iter().map(Path::new).find(|bundle| !is_told && bundle.is_file());
+    let found = bundle.map(|file| load_certs_from_paths(Some(file), None).certs);
+    found.filter(|certs| !certs.is_empty()).unwrap_or_else(|| load_native_certs().certs)
 }
 
 /// A reason of our own inside rustls's error.

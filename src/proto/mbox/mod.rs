@@ -59,7 +59,18 @@ impl Mboxrd {
 
     /// A piece of the message; CR LF becomes LF.
     pub fn encode(&mut self, piece: &[u8], out: &mut Vec<u8>) {
-        for &byte in piece {
+        let mut rest = piece;
+        while let Some((&byte, after)) = rest.split_first() {
+            if self.place == Place::Inside && !self.after_cr {
+                // Nothing in the middle of a line needs a look: that is most of a message.
+                let run = memchr::memchr2(b'\r', b'\n', rest).unwrap_or(rest.len());
+                if run > 0 {
+                    out.extend_from_slice(&rest[..run]);
+                    rest = &rest[run..];
+                    continue;
+                }
+            }
+            rest = after;
             if std::mem::take(&mut self.after_cr) && byte != b'\n' {
                 self.put(b'\r', out);
             }
