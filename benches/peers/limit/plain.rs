@@ -1,0 +1,92 @@
+//! Bytes between files, pipes and sockets, and nothing but that.
+
+use crate::tool::{Outcome, number};
+
+use rustix::fs::{FileType, fstat};
+use rustix::pipe::{PipeFlags, SpliceFlags, fcntl_setpipe_size, pipe_with, splice};
+use rustix::stdio::{stdin, stdout};
+use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
+use std::os::fd::{AsFd, BorrowedFd};
+
+/// What a process without privileges may make of a pipe.
+const BIG: usize = 1024 * 1024;
+
+/// `PORT`: standard input, a pipe, into a socket.
+pub(crate) fn splice_send(args: &[&str]) -> Outcome {
+    let socket = TcpStream::connect((Ipv4Addr::LOCALHOST, number::<u16>(args, 0)?))?;
+    pipe_to_socket(stdin(), &socket)
+}
+
+/// `PORT`: a caller's bytes to standard output.
+pub(crate) fn splice_receive(args: &[&str]) -> Outcome {
+    let socket = accept(number(args, 0)?)?;
+    socket_to_any(&socket, stdout())
+}
+
+/// `PORT`: standard input, a file, into a socket.
+pub(crate) fn sendfile(args: &[&str]) -> Outcome {
+    let socket = TcpStream::connect((Ipv4Addr::LOCALHOST, number::<u16>(args, 0)?))?;
+    while rustix::fs::sendfile(&socket, stdin(), None, BIG)? > 0 {}
+    socket.shutdown(Shutdown::Write)?;
+    Ok(())
+}
+
+/// `call|take PORT`: both directions at once, between pipes and a socket.
+pub(crate) fn both(args: &[&str]) -> Outcome {
+    let port = number(args, 1)?;
+    let socket = if args[0] == "call" {
+        TcpStream::connect((Ipv4Addr::LOCALHOST, port))?
+    } else {
+        accept(port)?
+    };
+    std::thread::scope(|scope| {
+        let up = scope.spawn(|| pipe_to_socket(stdin(), &socket).map_err(|e| e.to_string()));
+        socket_to_any(&socket, stdout())?;
+        up.join().map_err(|_| "the thread that sends panicked")??;
+        Ok(())
+    })
+}
+
+/// `PORT TARGET-PORT`: one direction between two sockets, by way of a pipe; the other for its end.
+pub(crate) fn relay(args: &[&str]) -> Outcome {
+    let from = accept(number(args, 0)?)?;
+    let to = TcpStream::connect((Ipv4Addr::LOCALHOST, number::<u16>(args, 1)?))?;
+    through_a_pipe(from.as_fd(), to.as_fd())?;
+    to.shutdown(Shutdown::Write)?;
+    through_a_pipe(to.as_fd(), from.as_fd())
+}
+
+fn accept(port: u16) -> std::io::Result<TcpStream> {
+    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, port))?.accept()?.0)
+}
+
+fn pipe_to_socket(pipe: BorrowedFd<'_>, socket: &TcpStream) -> Outcome {
+    fcntl_setpipe_size(pipe, BIG)?;
+    while splice(pipe, None, socket, None, BIG, SpliceFlags::MOVE)? > 0 {}
+    socket.shutdown(Shutdown::Write)?;
+    Ok(())
+}
+
+fn socket_to_any(socket: &TcpStream, to: BorrowedFd<'_>) -> Outcome {
+    if FileType::from_raw_mode(fstat(to)?.st_mode) != FileType::Fifo {
+        return through_a_pipe(socket.as_fd(), to);
+    }
+    fcntl_setpipe_size(to, BIG)?;
+    while splice(socket, None, to, None, BIG, SpliceFlags::MOVE)? > 0 {}
+    Ok(())
+}
+
+/// splice(2) wants a pipe on one side; where there is none, ours is in between.
+fn through_a_pipe(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> Outcome {
+    let (rx, tx) = pipe_with(PipeFlags::CLOEXEC)?;
+    fcntl_setpipe_size(&tx, BIG)?;
+    loop {
+        let mut held = splice(from, None, &tx, None, BIG, SpliceFlags::MOVE)?;
+        if held == 0 {
+            return Ok(());
+        }
+        while held > 0 {
+            held -= splice(&rx, None, to, None, held, SpliceFlags::MOVE)?;
+        }
+    }
+}
