@@ -100,6 +100,11 @@ impl Lab {
             ("cert", self.path("cert.pem").display().to_string()),
             ("key", self.path("key.pem").display().to_string()),
             ("pem", self.path("both.pem").display().to_string()),
+            // smtp-sink(1) wants to be somebody else when root starts it.
+            (
+                "nobody",
+                if rustix::process::getuid().is_root() { "-unobody" } else { "" }.to_owned(),
+            ),
         ]))
     }
 

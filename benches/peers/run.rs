@@ -7,7 +7,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{MemfdFlags, memfd_create};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 use std::fs::{self, File};
-use std::io::{Read, Seek};
+use std::io::{BufRead, BufReader, Read, Seek};
 use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -18,7 +18,9 @@ pub(crate) struct Running {
     name: String,
     child: Child,
     exited: OwnedFd,
-    gone: bool,
+    done: bool,
+    /// It is done when it has written something, and stays.
+    reports: bool,
     peak_kib: u64,
     /// What it says on standard error, to tell why it failed.
     said: File,
@@ -34,7 +36,8 @@ pub(crate) struct Line {
 
 impl Line {
     /// Reads one: `NAME=value` words first, then who, then the rest; `{name}` stands for a name's
-    /// value. Who is `ours`, `tool:ROLE` (this program again), or a peer's key.
+    /// value, and a word that is
+    /// empty then is left out. Who is `ours`, `tool:ROLE` (this program again), or a peer's key.
     pub(crate) fn new(lab: &Lab, line: &str, names: &Names) -> Result<Self, Failure> {
         let mut env = Vec::new();
         let mut words = line.split_whitespace().map(|word| fill_in(word, names));
@@ -56,7 +59,7 @@ impl Line {
             let peer = peer.ok_or_else(|| Failure::Broken(format!("no peer is called {who}")))?;
             line.program = peer.program.clone().ok_or(Failure::Absent)?;
         }
-        line.words.extend(words);
+        line.words.extend(words.filter(|word| !word.is_empty()));
         Ok(line)
     }
 
@@ -76,7 +79,15 @@ impl Line {
             .map_err(|e| Failure::Broken(format!("cannot run {}: {e}", self.program.display())))?;
         let exited = pidfd_open(Pid::from_child(&child), PidfdFlags::empty())
             .map_err(std::io::Error::from)?;
-        Ok(Running { name: self.name.clone(), child, exited, gone: false, peak_kib: 0, said })
+        Ok(Running {
+            name: self.name.clone(),
+            child,
+            exited,
+            done: false,
+            reports: false,
+            peak_kib: 0,
+            said,
+        })
     }
 }
 
@@ -87,13 +98,42 @@ fn fill_in(word: &str, names: &Names) -> String {
 }
 
 impl Running {
-    /// What it wrote on a pipe.
+    /// One that says by a line on a pipe that it is done. It stays to the end of its input: when
+    /// whoever reads a program's output goes away, many a program takes that for the end of all.
+    pub(crate) fn that_reports(mut self) -> Self {
+        self.reports = true;
+        self
+    }
+
+    /// The line that it wrote on a pipe.
+    pub(crate) fn report(&mut self) -> Result<String, Failure> {
+        let mut line = String::new();
+        if let Some(out) = &mut self.child.stdout {
+            BufReader::new(out).read_line(&mut line)?;
+        }
+        Ok(line)
+    }
+
+    /// What shows that it is done.
+    fn signal(&self) -> PollFd<'_> {
+        match &self.child.stdout {
+            Some(out) if self.reports => PollFd::new(out, PollFlags::IN),
+            Some(_) | None => PollFd::new(&self.exited, PollFlags::IN),
+        }
+    }
+
+    /// All that it wrote on a pipe.
     pub(crate) fn output(&mut self) -> Result<String, Failure> {
         let mut text = String::new();
         if let Some(out) = &mut self.child.stdout {
             out.read_to_string(&mut text)?;
         }
         Ok(text)
+    }
+
+    /// Its number.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     /// What it took so far, or in all when it is gone.
@@ -132,7 +172,7 @@ impl Drop for Running {
     }
 }
 
-/// Waits until all of `whom` have exited, and looks at everybody's memory meanwhile.
+/// Waits until all of `whom` have exited, or reported, and looks at everybody's memory meanwhile.
 pub(crate) fn wait(
     lab: &Lab,
     crew: &mut [Running],
@@ -140,10 +180,10 @@ pub(crate) fn wait(
     deadline: Instant,
 ) -> Result<(), Failure> {
     loop {
-        for running in crew.iter_mut().filter(|running| !running.gone) {
+        for running in crew.iter_mut().filter(|running| !running.done) {
             running.look();
         }
-        let waiting: Vec<usize> = whom.iter().copied().filter(|at| !crew[*at].gone).collect();
+        let waiting: Vec<usize> = whom.iter().copied().filter(|at| !crew[*at].done).collect();
         if waiting.is_empty() {
             return Ok(());
         }
@@ -155,14 +195,13 @@ pub(crate) fn wait(
             return Err(Failure::Broken(format!("{} did not end in time", names.join(" and "))));
         }
         let ready: Vec<bool> = {
-            let mut polled: Vec<PollFd<'_>> =
-                waiting.iter().map(|at| PollFd::new(&crew[*at].exited, PollFlags::IN)).collect();
+            let mut polled: Vec<PollFd<'_>> = waiting.iter().map(|at| crew[*at].signal()).collect();
             // A signal may cut it short; the loop looks again.
             let _ = poll(&mut polled, Some(&Timespec { tv_sec: 0, tv_nsec: 20_000_000 }));
             polled.iter().map(|fd| !fd.revents().is_empty()).collect()
         };
         for (at, ready) in waiting.into_iter().zip(ready) {
-            crew[at].gone |= ready;
+            crew[at].done |= ready;
         }
     }
 }

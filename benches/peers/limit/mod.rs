@@ -2,4 +2,5 @@
 //! measured against where no peer shows what is possible.
 
 pub(crate) mod plain;
+pub(crate) mod servers;
 pub(crate) mod tls;

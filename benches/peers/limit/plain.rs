@@ -2,7 +2,9 @@
 
 use crate::tool::{Outcome, number};
 
+use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{FileType, fstat};
+use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, SpliceFlags, fcntl_setpipe_size, pipe_with, splice};
 use rustix::stdio::{stdin, stdout};
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
@@ -41,7 +43,7 @@ pub(crate) fn both(args: &[&str]) -> Outcome {
     };
     std::thread::scope(|scope| {
         let up = scope.spawn(|| pipe_to_socket(stdin(), &socket).map_err(|e| e.to_string()));
-        socket_to_any(&socket, stdout())?;
+        when_readable(&socket, stdout())?;
         up.join().map_err(|_| "the thread that sends panicked")??;
         Ok(())
     })
@@ -74,6 +76,24 @@ fn socket_to_any(socket: &TcpStream, to: BorrowedFd<'_>) -> Outcome {
     fcntl_setpipe_size(to, BIG)?;
     while splice(socket, None, to, None, BIG, SpliceFlags::MOVE)? > 0 {}
     Ok(())
+}
+
+/// A splice that waits for a socket holds the lock of its pipe meanwhile, and nobody can read what
+/// is in it: harmless where all ends soon, but not where nothing ends before the last byte.
+fn when_readable(socket: &TcpStream, pipe: BorrowedFd<'_>) -> Outcome {
+    fcntl_setpipe_size(pipe, BIG)?;
+    loop {
+        poll(&mut [PollFd::new(socket, PollFlags::IN)], None)?;
+        match splice(socket, None, pipe, None, BIG, SpliceFlags::MOVE | SpliceFlags::NONBLOCK) {
+            Ok(0) => return Ok(()),
+            Ok(_) => {}
+            // The socket has something, so it is the pipe that is full.
+            Err(Errno::AGAIN) => {
+                poll(&mut [PollFd::new(&pipe, PollFlags::OUT)], None)?;
+            }
+            Err(e) => return Err(e.into()),
+        }
+    }
 }
 
 /// splice(2) wants a pipe on one side; where there is none, ours is in between.

@@ -1,5 +1,8 @@
 //! What is measured, as data: who runs, how, and what is to come of it.
 
+mod datagrams;
+mod load;
+mod mail;
 mod plain;
 mod start;
 mod tls;
@@ -54,5 +57,8 @@ fn contender(
 
 /// All of them, in order.
 pub(crate) fn all() -> Vec<Scenario> {
-    [plain::all(), tls::all(), start::all()].into_iter().flatten().collect()
+    [plain::all(), datagrams::all(), tls::all(), start::all(), load::all(), mail::all()]
+        .into_iter()
+        .flatten()
+        .collect()
 }

@@ -3,7 +3,7 @@
 use super::Kind::{Limit, Ours, Peer};
 use super::{Scenario, contender};
 use crate::shape::Shape;
-use crate::shape::start::Start;
+use crate::shape::start::{Input, Start};
 use crate::target::Target;
 use crate::target::Versus::{BestPeer, Itself, Limit as TheLimit, Named};
 
@@ -17,7 +17,11 @@ fn plain() -> Scenario {
         title: "connect, say a line, hear it again, exit",
         unit: "ms",
         cpu_unit: "ms",
-        shape: Shape::Start(Start { runs: 100, server: "tool:answer {port}", line: "hello\n" }),
+        shape: Shape::Start(Start {
+            runs: 100,
+            server: "tool:answer {port}",
+            input: Input::Line("hello\n"),
+        }),
         contenders: vec![
             contender(Ours, "ours", "", "ours 127.0.0.1 {port}"),
             contender(Peer, "ncat", "", "ncat 127.0.0.1 {port}"),
@@ -44,7 +48,7 @@ fn tls() -> Scenario {
         shape: Shape::Start(Start {
             runs: 40,
             server: "tool:answer-tls {port} {cert} {key}",
-            line: "hello\n",
+            input: Input::Line("hello\n"),
         }),
         contenders: vec![
             contender(Ours, "ours", "", "ours --ssl --ssl-insecure 127.0.0.1 {port}"),
@@ -73,7 +77,11 @@ fn probe() -> Scenario {
         title: "-z: is somebody there",
         unit: "ms",
         cpu_unit: "ms",
-        shape: Shape::Start(Start { runs: 100, server: "tool:answer {port}", line: "" }),
+        shape: Shape::Start(Start {
+            runs: 100,
+            server: "tool:answer {port}",
+            input: Input::Nothing,
+        }),
         contenders: vec![
             contender(Ours, "ours", "", "ours -z 127.0.0.1 {port}"),
             contender(Peer, "ncat", "", "ncat -z 127.0.0.1 {port}"),

@@ -34,7 +34,7 @@ fn carry_out(lab: &Lab, contender: &Contender, bytes: u64, check: &str) -> Resul
     let send = Line::new(lab, &format!("tool:send {{port}} {bytes}"), &names)?;
 
     let soon = Instant::now() + Duration::from_secs(5);
-    let mut crew = vec![receive.start(Stdio::null(), Stdio::piped())?];
+    let mut crew = vec![receive.start(Stdio::null(), Stdio::piped())?.that_reports()];
     let ready = wait_for_listener(&back, false, soon);
     crew.push(between.start(Stdio::null(), Stdio::null())?);
     if !ready || !wait_for_listener(&names, false, soon) {

@@ -4,6 +4,7 @@ use crate::figures::{Failure, Sample, Usage, median};
 use crate::lab::{Lab, wait_for_listener};
 use crate::run::{Line, linger, wait};
 use crate::scenario::{Contender, Kind};
+use crate::tool::mail;
 
 use std::fs::{self, File};
 use std::process::Stdio;
@@ -15,8 +16,18 @@ pub(crate) struct Start {
     pub(crate) runs: u64,
     /// Who is called: one of our tools.
     pub(crate) server: &'static str,
-    /// What the client says and is told; empty when it only looks whether somebody is there.
-    pub(crate) line: &'static str,
+    pub(crate) input: Input,
+}
+
+/// What the client's standard input has.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Input {
+    /// Nothing; the exit status says whether it was done.
+    Nothing,
+    /// A line, which the client has to hear again.
+    Line(&'static str),
+    /// A message of about so many bytes, in `{mail}` too; the server checks its `{lines}`.
+    Mail(u64),
 }
 
 impl Start {
@@ -29,34 +40,45 @@ impl Start {
     }
 
     fn repeat(&self, lab: &Lab, contender: &Contender, runs: u64) -> Result<Sample, Failure> {
-        let names = lab.names()?;
+        let mut names = lab.names()?;
+        let input = lab.path("input");
+        names.insert("mail", input.display().to_string());
+        match self.input {
+            Input::Nothing => fs::write(&input, "")?,
+            Input::Line(line) => fs::write(&input, line)?,
+            Input::Mail(bytes) => {
+                let (text, lines) = mail::message(lab.scaled(bytes));
+                fs::write(&input, text)?;
+                names.insert("lines", lines.to_string());
+            }
+        }
         let server = Line::new(lab, self.server, &names)?;
         let client = Line::new(lab, contender.client, &names)?;
         let _server = server.start(Stdio::null(), Stdio::null())?;
         if !wait_for_listener(&names, false, Instant::now() + Duration::from_secs(5)) {
             return Err(Failure::Broken("the server of this scenario does not listen".into()));
         }
-        let input = lab.path("line");
-        fs::write(&input, self.line)?;
-
         let mut times = Vec::new();
-        // It is gone before its memory can be asked for.
         let mut near = Usage::default();
         for _ in 0..runs {
             let stdin = File::open(&input)?;
             let began = Instant::now();
             let mut crew = [client.start(stdin.into(), Stdio::piped())?];
-            wait(lab, &mut crew, &[0], began + Duration::from_secs(10))?;
+            wait(lab, &mut crew, &[0], began + Duration::from_secs(30))?;
             times.push(began.elapsed().as_secs_f64() * 1e3);
-            near.cpu += crew[0].usage().cpu;
+            let usage = crew[0].usage();
+            near.cpu += usage.cpu;
+            // What is gone at once was not there long enough to be asked for its memory.
+            if let Input::Mail(_) = self.input {
+                near.peak_kib = near.peak_kib.max(usage.peak_kib);
+            }
             linger(lab, &mut crew, &[0], Duration::ZERO);
             let heard = crew[0].output()?;
-            let done = if contender.kind == Kind::Limit {
-                true
-            } else if self.line.is_empty() {
-                crew[0].status()?.success()
-            } else {
-                heard.contains(self.line.trim_end())
+            let done = match self.input {
+                // The limit does not even try.
+                _ if contender.kind == Kind::Limit => true,
+                Input::Line(line) => heard.contains(line.trim_end()),
+                Input::Nothing | Input::Mail(_) => crew[0].status()?.success(),
             };
             if !done {
                 return Err(Failure::Broken(format!("did not do it: {}", crew[0].complaint())));

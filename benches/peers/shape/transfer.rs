@@ -88,11 +88,11 @@ impl Transfer {
         crew.push(client.start(client_in.stdio, client_out)?);
         let mut feeders = Vec::new();
         for feed in [server_in.feed, client_in.feed].into_iter().flatten() {
-            feeders.push(feed_from(lab, plan, feed)?);
+            feeders.push(self.feed(lab, plan, feed)?);
         }
         let drains_at = crew.len();
         crew.append(&mut drains);
-        // A drain ends with the last byte. Without one, the server's end is the end.
+        // A drain reports the last byte. Without one, the server's end is the end.
         let last: Vec<usize> =
             if crew.len() > drains_at { (drains_at..crew.len()).collect() } else { vec![0] };
         let late = wait(lab, &mut crew, &last, deadline);
@@ -100,7 +100,7 @@ impl Transfer {
         if let Err(why) = late {
             return Err(explained(why, &mut crew[..2]));
         }
-        drop((server_held, client_held));
+        drop((server_held, client_held, feeders));
         linger(lab, &mut crew, &[0, 1], FAREWELL);
 
         let mut lost = 0;
@@ -120,6 +120,14 @@ impl Transfer {
             far: crew[0].usage(),
             lost,
         })
+    }
+
+    /// Where both sides send, neither input ends before all has arrived: most take the peer's end
+    /// for the end of all.
+    fn feed(&self, lab: &Lab, plan: &Plan, into: OwnedFd) -> Result<Running, Failure> {
+        let then = if self.both { "stay" } else { "" };
+        let line = format!("tool:fill {} {then}", plan.bytes);
+        Line::new(lab, &line, &lab.names()?)?.start(Stdio::null(), into.into())
     }
 
     /// A program's standard input: what it is to send, or silence that does not end, since some
@@ -146,11 +154,6 @@ struct Input {
     feed: Option<OwnedFd>,
 }
 
-fn feed_from(lab: &Lab, plan: &Plan, into: OwnedFd) -> Result<Running, Failure> {
-    let line = format!("tool:fill {}", plan.bytes);
-    Line::new(lab, &line, &lab.names()?)?.start(Stdio::null(), into.into())
-}
-
 /// A program's standard output; what drains it is added to `drains`.
 fn output(lab: &Lab, plan: &Plan, to: To, drains: &mut Vec<Running>) -> Result<Stdio, Failure> {
     Ok(match to {
@@ -165,7 +168,7 @@ fn output(lab: &Lab, plan: &Plan, to: To, drains: &mut Vec<Running>) -> Result<S
             let (rx, tx) = pipe_with(PipeFlags::CLOEXEC).map_err(std::io::Error::from)?;
             let line = format!("tool:drain {} {}", plan.bytes, plan.check);
             let line = Line::new(lab, &line, &lab.names()?)?;
-            drains.push(line.start(rx.into(), Stdio::piped())?);
+            drains.push(line.start(rx.into(), Stdio::piped())?.that_reports());
             tx.into()
         }
     })
@@ -177,7 +180,7 @@ fn output_file(lab: &Lab) -> PathBuf {
 
 /// What `tool::stream::report` wrote.
 pub(super) fn reported(drain: &mut Running) -> Result<(u64, bool), Failure> {
-    let text = drain.output()?;
+    let text = drain.report()?;
     let mut words = text.split_whitespace();
     let bytes = words.next().and_then(|n| n.parse().ok());
     let Some(bytes) = bytes else { return Err(Failure::Broken(drain.complaint())) };

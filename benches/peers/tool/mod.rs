@@ -1,8 +1,12 @@
 //! The other roles of this program: what feeds, drains and loads the contenders. They are the same
 //! for all contenders of a scenario.
 
+mod callers;
+pub(crate) mod datagram;
+pub(crate) mod mail;
 pub(crate) mod pattern;
-pub(crate) mod socket;
+mod room;
+mod socket;
 pub(crate) mod stream;
 
 use crate::limit;
@@ -20,6 +24,14 @@ pub(crate) fn play(args: &[String]) -> Outcome {
         "send" => socket::send(&rest),
         "receive" => socket::receive(&rest),
         "answer" => socket::answer(&rest),
+        "echo" => callers::echo(&rest),
+        "knock" => callers::knock(&rest),
+        "ping" => callers::ping(&rest),
+        "stay" => callers::stay(&rest),
+        "talk" => room::talk(&rest),
+        "mail" => mail::serve(&rest),
+        "datagrams-out" => datagram::write(&rest),
+        "datagrams-in" => datagram::read(&rest),
         "answer-tls" => limit::tls::answer(&rest),
         "limit-splice-send" => limit::plain::splice_send(&rest),
         "limit-splice-receive" => limit::plain::splice_receive(&rest),
@@ -28,6 +40,11 @@ pub(crate) fn play(args: &[String]) -> Outcome {
         "limit-relay" => limit::plain::relay(&rest),
         "limit-tls-send" => limit::tls::send(&rest),
         "limit-tls-receive" => limit::tls::receive(&rest),
+        "limit-accept" => limit::servers::accept(&rest),
+        "limit-broker" => limit::servers::broker(&rest),
+        "limit-spawn" => limit::servers::spawn(&rest),
+        "limit-udp-send" => limit::servers::udp_send(&rest),
+        "limit-udp-receive" => limit::servers::udp_receive(&rest),
         other => Err(format!("there is no role {other:?}").into()),
     }
 }

@@ -38,7 +38,9 @@ pub(crate) fn receive(args: &[&str]) -> Outcome {
         right &= check.passes(&pattern, at, &buf[..n]);
         at += n as u64;
     }
-    report(at, right)
+    report(at, right)?;
+    std::io::copy(&mut stream, &mut std::io::sink())?;
+    Ok(())
 }
 
 /// `PORT`: answers each caller's line with the same line, and hangs up.

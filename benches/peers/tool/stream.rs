@@ -6,7 +6,7 @@ use super::{Outcome, number};
 use rustix::stdio::{stdin, stdout};
 use std::io::Write;
 
-/// `BYTES`: writes so much of the pattern on standard output.
+/// `BYTES [stay]`: writes so much of the pattern on standard output, and ends or does not.
 pub(crate) fn fill(args: &[&str]) -> Outcome {
     let bytes: u64 = number(args, 0)?;
     let pattern = Pattern::new();
@@ -14,11 +14,14 @@ pub(crate) fn fill(args: &[&str]) -> Outcome {
     while at < bytes {
         at += rustix::io::write(stdout(), pattern.from(at, bytes - at))? as u64;
     }
+    while args.get(1) == Some(&"stay") {
+        std::thread::park();
+    }
     Ok(())
 }
 
-/// `BYTES all|ends`: reads standard input until it ends or has had so much, compares, and prints
-/// how many bytes came and whether they were right.
+/// `BYTES all|ends`: reads standard input until it ends or has had so much, compares, prints how
+/// many bytes came and whether they were right, and stays until the end.
 pub(crate) fn drain(args: &[&str]) -> Outcome {
     let bytes: u64 = number(args, 0)?;
     let check = Check::named(args.get(1).copied());
@@ -33,7 +36,9 @@ pub(crate) fn drain(args: &[&str]) -> Outcome {
         right &= check.passes(&pattern, at, &buf[..n]);
         at += n as u64;
     }
-    report(at, right)
+    report(at, right)?;
+    while rustix::io::read(stdin(), &mut buf[..])? > 0 {}
+    Ok(())
 }
 
 /// How closely it is looked at.
