@@ -9,7 +9,7 @@ cd "$(dirname "$0")/.."
 packages=(bind9-dnsutils curl dnsmasq-base dovecot-core dovecot-imapd dovecot-pop3d gnutls-bin
     iproute2 isync libgnutls-dane0 libidn12 libnet-ssleay-perl libnsl2 mandoc msmtp ncat
     netcat-openbsd nsd openssh-server openssl postfix procps python3 socat strace swaks tmux
-    util-linux zsh)
+    util-linux valgrind zsh)
 # Mail programs and libraries, for tests/clients.rs and tests/libraries.rs. Java takes most of the
 # room, 260 MB: its compiler is what runs a program from its source.
 packages+=(fetchmail getmail6 imapfilter libauthen-sasl-perl libio-socket-ssl-perl
