@@ -2,6 +2,7 @@
 
 use crate::tool::{Outcome, number};
 
+use rustix::pipe::fcntl_setpipe_size;
 use rustix::stdio::{stdin, stdout};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, ring};
@@ -18,19 +19,15 @@ use std::sync::Arc;
 /// 64 KiB are as fast as 256 KiB here, and the default limit of rustls is made for them.
 const CHUNK: usize = 64 * 1024;
 
+/// Of a pipe.
+const BIG: usize = 1024 * 1024;
+
 /// `PORT SUITE`: standard input to a server.
 pub(crate) fn send(args: &[&str]) -> Outcome {
     let mut socket = TcpStream::connect((Ipv4Addr::LOCALHOST, number::<u16>(args, 0)?))?;
-    let config = ClientConfig::builder_with_provider(provider(args.get(1).copied()))
-        .with_protocol_versions(&[&rustls::version::TLS13])?
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(Anybody))
-        .with_no_client_auth();
-    let name = ServerName::try_from("localhost")?;
-    let mut tls = ClientConnection::new(Arc::new(config), name)?;
-    while tls.is_handshaking() {
-        tls.complete_io(&mut socket)?;
-    }
+    let mut tls = shake_hands(&client(args.get(1).copied())?, &mut socket)?;
+    // A file has no size to set.
+    let _ = fcntl_setpipe_size(stdin(), BIG);
     let mut buf = vec![0; CHUNK];
     loop {
         let n = rustix::io::read(stdin(), &mut buf[..])?;
@@ -53,6 +50,28 @@ pub(crate) fn send(args: &[&str]) -> Outcome {
     Ok(())
 }
 
+/// The settings of a client that takes any certificate.
+pub(crate) fn client(suite: Option<&str>) -> Result<Arc<ClientConfig>, rustls::Error> {
+    let config = ClientConfig::builder_with_provider(provider(suite))
+        .with_protocol_versions(&[&rustls::version::TLS13])?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(Anybody))
+        .with_no_client_auth();
+    Ok(Arc::new(config))
+}
+
+/// A client's handshake.
+pub(crate) fn shake_hands(
+    config: &Arc<ClientConfig>,
+    socket: &mut TcpStream,
+) -> Result<ClientConnection, Box<dyn std::error::Error>> {
+    let mut tls = ClientConnection::new(Arc::clone(config), ServerName::try_from("localhost")?)?;
+    while tls.is_handshaking() {
+        tls.complete_io(socket)?;
+    }
+    Ok(tls)
+}
+
 fn flush(tls: &mut ClientConnection, socket: &mut TcpStream) -> std::io::Result<()> {
     while tls.wants_write() {
         tls.write_tls(socket)?;
@@ -71,23 +90,30 @@ pub(crate) fn receive(args: &[&str]) -> Outcome {
     }
     // rustls asks for 4 KiB at a time.
     let mut socket = BufReader::with_capacity(4 * CHUNK, socket);
-    let mut buf = vec![0; CHUNK];
-    loop {
-        let n = match tls.reader().read(&mut buf) {
-            Ok(0) => return Ok(()),
-            Ok(n) => n,
+    // /dev/null and files have no size to set.
+    let _ = fcntl_setpipe_size(stdout(), BIG);
+    let mut buf = vec![0; 4 * CHUNK];
+    let (mut held, mut ended) = (0, false);
+    while !ended {
+        match tls.reader().read(&mut buf[held..]) {
+            Ok(0) => ended = true,
+            Ok(n) => held += n,
             Err(e) if e.kind() == std::io::ErrorKind::WouldBlock => {
                 tls.read_tls(&mut socket)?;
                 tls.process_new_packets()?;
-                continue;
             }
             Err(e) => return Err(e.into()),
-        };
-        let mut rest = &buf[..n];
-        while !rest.is_empty() {
-            rest = &rest[rustix::io::write(stdout(), rest)?..];
+        }
+        // All that one read of the socket gave goes out at once.
+        if ended || held == buf.len() || socket.buffer().is_empty() {
+            let mut rest = &buf[..held];
+            while !rest.is_empty() {
+                rest = &rest[rustix::io::write(stdout(), rest)?..];
+            }
+            held = 0;
         }
     }
+    Ok(())
 }
 
 /// `PORT CERT KEY`: answers each caller's line with the same line, and hangs up.

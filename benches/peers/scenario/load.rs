@@ -42,28 +42,45 @@ pub(super) fn all() -> Vec<Scenario> {
             vec![Target::value(Named("ncat"), 6.0), Target::value(TheLimit, 0.95)],
         ),
         idle(
+            "idle-tls-900",
+            "900 idle callers of -lk --ssl",
+            900,
+            "tool:stay {port} {n} {pid} tls",
+            [
+                "ours -lk --ssl --ssl-cert {cert} --ssl-key {key} -m 2000 127.0.0.1 {port}",
+                "ncat -lk --ssl --ssl-cert {cert} --ssl-key {key} -m 2000 127.0.0.1 {port}",
+            ],
+            vec![Target::value(Named("ncat"), 0.4), Target::value(Itself, 9.0)],
+        ),
+        idle(
             "idle-broker-900",
             "900 idle members of a broker",
             900,
+            PLAIN,
             [
                 "ours -l --broker -m 2000 127.0.0.1 {port}",
                 "ncat -l --broker -m 2000 127.0.0.1 {port}",
             ],
+            few(),
         ),
         idle(
             "idle-broker-10000",
             "10,000 idle members of a broker",
             10_000,
+            PLAIN,
             [
                 "ours -l --broker -m 20000 127.0.0.1 {port}",
                 "ncat -l --broker -m 20000 127.0.0.1 {port}",
             ],
+            few(),
         ),
         idle(
             "idle-listen-10000",
             "10,000 idle callers of -lk",
             10_000,
+            PLAIN,
             ["ours -lk -m 20000 127.0.0.1 {port}", "ncat -lk -m 20000 127.0.0.1 {port}"],
+            few(),
         ),
     ]
 }
@@ -170,19 +187,29 @@ fn broker(
     }
 }
 
+/// Callers who stay, without TLS.
+const PLAIN: &str = "tool:stay {port} {n} {pid} plain";
+
+/// KiB for each of them, and MiB in all.
+fn few() -> Vec<Target> {
+    vec![Target::value(Itself, 0.5), Target::memory(Itself, 32.0)]
+}
+
 fn idle(
     name: &'static str,
     title: &'static str,
     n: u64,
+    driver: &'static str,
     [ours, ncat]: [&'static str; 2],
+    targets: Vec<Target>,
 ) -> Scenario {
     Scenario {
         name,
         title,
         unit: "KiB each",
         cpu_unit: "ms",
-        shape: Shape::Load(Load { more_is_better: false, ..load(n, "tool:stay {port} {n} {pid}") }),
+        shape: Shape::Load(Load { more_is_better: false, ..load(n, driver) }),
         contenders: vec![contender(Ours, "ours", ours, ""), contender(Peer, "ncat", ncat, "")],
-        targets: vec![Target::value(Itself, 0.5), Target::memory(Itself, 32.0)],
+        targets,
     }
 }

@@ -6,7 +6,7 @@ use crate::shape::Shape;
 use crate::shape::forward::Forward;
 use crate::shape::transfer::{From, To, Transfer};
 use crate::target::Target;
-use crate::target::Versus::{BestPeer, Limit as TheLimit, Named};
+use crate::target::Versus::{BestPeer, Itself, Limit as TheLimit, Named};
 
 const GIB: u64 = 1 << 30;
 
@@ -62,7 +62,7 @@ fn with(mut contenders: Vec<Contender>, limit: Contender) -> Vec<Contender> {
 }
 
 fn transfer(from: From, to: To) -> Shape {
-    Shape::Transfer(Transfer { bytes: 2 * GIB, from, to, both: false })
+    Shape::Transfer(Transfer { bytes: GIB, from, to, both: false })
 }
 
 fn pipe_to_pipe() -> Scenario {
@@ -91,6 +91,9 @@ fn pipe_to_pipe() -> Scenario {
             Target::cpu(Named("nc.openbsd"), 0.25),
             Target::cpu(Named("ncat"), 0.18),
             Target::cpu(TheLimit, 1.4),
+            Target::memory(Itself, 3.3),
+            Target::memory(Named("nc.openbsd"), 1.7),
+            Target::memory(Named("ncat"), 0.6),
         ],
     }
 }
@@ -224,7 +227,7 @@ fn forward() -> Scenario {
         title: "TCP, one caller passed on to another server",
         unit: "GB/s",
         cpu_unit: "s/GB",
-        shape: Shape::Forward(Forward { bytes: 2 * GIB }),
+        shape: Shape::Forward(Forward { bytes: GIB }),
         contenders: vec![
             contender(Ours, "ours", "ours -lk 127.0.0.1 {port} --forward 127.0.0.1:{back}", ""),
             contender(

@@ -5,7 +5,7 @@ use super::{Contender, Scenario, contender};
 use crate::shape::Shape;
 use crate::shape::transfer::{From, To, Transfer};
 use crate::target::Target;
-use crate::target::Versus::{BestPeer, Limit as TheLimit, Named};
+use crate::target::Versus::{BestPeer, Itself, Limit as TheLimit, Named};
 
 pub(super) fn all() -> Vec<Scenario> {
     vec![aes(), chacha(), file_to_file()]
@@ -111,7 +111,7 @@ fn limit(suite: &'static str) -> Contender {
 fn gnutls() -> Contender {
     contender(
         Peer,
-        "gnutls-cli",
+        "gnutls-cli to rustls",
         "tool:limit-tls-receive {port} {cert} {key} TLS_AES_128_GCM_SHA256",
         "gnutls-cli --insecure --logfile=/dev/null --priority=NORMAL:-CIPHER-ALL:+AES-128-GCM \
          -p {port} 127.0.0.1",
@@ -119,7 +119,7 @@ fn gnutls() -> Contender {
 }
 
 fn transfer(from: From, to: To) -> Shape {
-    Shape::Transfer(Transfer { bytes: 1 << 30, from, to, both: false })
+    Shape::Transfer(Transfer { bytes: 1 << 29, from, to, both: false })
 }
 
 fn aes() -> Scenario {
@@ -147,6 +147,7 @@ fn aes() -> Scenario {
             Target::value(Named("ncat"), 3.0),
             Target::value(TheLimit, 0.6),
             Target::value(Named("ours, without TLS"), 0.55),
+            Target::memory(Itself, 5.2),
             Target::memory(Named("socat"), 0.5),
             Target::memory(Named("ncat"), 0.45),
         ],

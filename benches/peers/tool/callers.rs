@@ -1,6 +1,7 @@
 //! Callers of a server: one after another, many at once, and those who only stay.
 
 use super::{Outcome, number};
+use crate::limit;
 
 use std::fs;
 use std::io::{Read, Write};
@@ -96,21 +97,26 @@ pub(crate) fn echo(args: &[&str]) -> Outcome {
     Ok(())
 }
 
-/// `PORT N PID`: N callers who say nothing and stay. Prints by how many KiB each makes the server
+/// `PORT N PID plain|tls`: N callers who say nothing and stay. Prints by how many KiB each makes the server
 /// larger, and N.
 pub(crate) fn stay(args: &[&str]) -> Outcome {
     let (port, n, pid): (u16, usize, u32) = (number(args, 0)?, number(args, 1)?, number(args, 2)?);
     // The first ones pay for what is made once.
     const FIRST: usize = 16;
+    let tls = (args.get(3) == Some(&"tls")).then(|| limit::tls::client(None)).transpose()?;
     let mut here = Vec::with_capacity(n);
     let before = open(pid)?;
     let mut small = 0;
     for at in 0..n {
         let server = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        here.push(
-            TcpStream::connect_timeout(&server, PATIENCE)
-                .map_err(|e| format!("{e} after {at} callers"))?,
-        );
+        let mut caller = TcpStream::connect_timeout(&server, PATIENCE)
+            .map_err(|e| format!("{e} after {at} callers"))?;
+        caller.set_read_timeout(Some(PATIENCE))?;
+        let session = match &tls {
+            Some(config) => Some(limit::tls::shake_hands(config, &mut caller)?),
+            None => None,
+        };
+        here.push((caller, session));
         in_step(pid, before, here.len(), n)?;
         if here.len() == FIRST {
             small = resident(pid)?;
