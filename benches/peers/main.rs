@@ -1,7 +1,7 @@
 //! Our program beside the others: one run, interleaved rounds, the bytes checked.
 //!
 //! ```sh
-//! cargo bench --bench peers                       # everything, about half an hour
+//! cargo bench --bench peers                       # everything; it takes its time
 //! cargo bench --bench peers -- --quick plain      # scenarios whose name has "plain", in short
 //! cargo bench --bench peers -- --markdown         # the summary as a table for the README
 //! ```

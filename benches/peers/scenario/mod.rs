@@ -31,7 +31,7 @@ pub(crate) enum Kind {
     Ours,
     /// Another's, as it comes.
     Peer,
-    /// Another's, with options that few know of.
+    /// Another's, but with options that few know of, or with a helper of ours.
     Tuned,
     /// What is possible.
     Limit,

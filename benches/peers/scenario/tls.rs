@@ -110,7 +110,7 @@ fn limit(suite: &'static str) -> Contender {
 /// It has no server that writes to standard output, so it sends to the limit's.
 fn gnutls() -> Contender {
     contender(
-        Peer,
+        Tuned,
         "gnutls-cli to rustls",
         "tool:limit-tls-receive {port} {cert} {key} TLS_AES_128_GCM_SHA256",
         "gnutls-cli --insecure --logfile=/dev/null --priority=NORMAL:-CIPHER-ALL:+AES-128-GCM \
