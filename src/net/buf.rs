@@ -82,6 +82,14 @@ impl Buf {
         self.is_tight = self.end == self.store.len();
     }
 
+    /// Gives its memory back, if it is empty and was never much used: of those who say nothing
+    /// there may be thousands.
+    pub fn rest(&mut self) {
+        if self.is_empty() && self.store.len() <= FIRST {
+            (self.store, self.is_tight) = (Vec::new(), true);
+        }
+    }
+
     /// The oldest `n` bytes have been dealt with.
     pub fn consume(&mut self, n: usize) {
         debug_assert!(n <= self.end - self.start);

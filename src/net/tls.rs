@@ -209,14 +209,20 @@ impl Tls {
             Ok(n) => {
                 self.received.filled(n);
                 ready.has_read(n, room);
+                let is_short = n < room;
                 if self.conn.is_handshaking() && self.first_words.len() < FIRST_WORDS {
                     let keep = n.min(FIRST_WORDS - self.first_words.len());
                     self.first_words.extend_from_slice(&self.received.bytes()[..keep]);
                 }
-                self.take_in(io)
+                let taken = self.take_in(io);
+                if is_short {
+                    self.received.rest();
+                }
+                taken
             }
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
                 ready.rx = false;
+                self.received.rest();
                 Ok(false)
             }
             Err(e) if e.kind() == io::ErrorKind::Interrupted => Ok(true),

@@ -7,6 +7,7 @@
 //! and still moving; among themselves a member whose queue is full is dropped.
 
 mod member;
+mod round;
 
 use super::manners::{Manners, Receive, UserEnd};
 use super::relay::peer_trouble;
@@ -20,6 +21,7 @@ use crate::proto::telnet::Telnet;
 use crate::proto::text::Crlf;
 use crate::term::safe::Safe;
 use member::{Member, Stage};
+use round::Round;
 use slab::Slab;
 use std::collections::VecDeque;
 use std::io;
@@ -109,6 +111,8 @@ pub struct Room {
     touched: Option<Instant>,
     /// The next chunk goes on then (`-d`).
     held_until: Option<Instant>,
+    /// What has been said in this round.
+    round: Round,
     /// Somebody has been told something that has not been sent.
     unsent: bool,
     events: Vec<Event>,
@@ -151,6 +155,7 @@ impl Room {
             user_ended: None,
             touched: None,
             held_until: None,
+            round: Round::default(),
             unsent: false,
             events: Vec::new(),
             sent_total: 0,
@@ -293,6 +298,14 @@ impl Room {
 
     /// A member may talk from now on.
     fn welcome(&mut self, key: usize, now: Instant) {
+        // What was said before is not for who comes now.
+        if let Some(member) = self.members.get_mut(key) {
+            member.stage = Stage::Handshaking { until: now };
+        }
+        self.hand_out(now);
+        if let Some(member) = self.members.get_mut(key) {
+            member.stage = Stage::Talking;
+        }
         self.talking += 1;
         self.touched = Some(now);
         self.events.push(Event::Joined(key));
@@ -377,55 +390,73 @@ impl Room {
         self.encoded = words;
     }
 
-    /// Sends words to everybody but one.
+    /// Words for everybody but one. They go out at the end of this round, with all that is said in it.
     fn share(&mut self, words: &[u8], but: Option<usize>, now: Instant) {
         if words.is_empty() || !self.manners.send {
             return;
         }
         self.tap.record(Way::Sent, words);
         self.sent_total += words.len() as u64;
-        for key in self.talkers() {
-            let Some(member) = self.members.get_mut(key).filter(|_| Some(key) != but) else {
-                continue;
-            };
-            if member.deaf.is_some() {
+        self.round.say(words, but);
+        if self.round.words.len() >= CHUNK {
+            self.send_all(now);
+        }
+    }
+
+    /// What has been said in this round is put down for everybody who is to hear it.
+    fn hand_out(&mut self, now: Instant) {
+        if self.round.words.is_empty() {
+            return;
+        }
+        let mut round = std::mem::take(&mut self.round);
+        for (key, member) in &mut self.members {
+            if member.stage != Stage::Talking || member.deaf.is_some() {
                 continue;
             }
             if member.pending() == 0 {
                 member.took = now;
             }
-            member.queue.extend_from_slice(words);
-            // What else is said in this round goes with it, unless it is a datagram of its own.
-            if member.endpoint.datagrams().is_some() || member.pending() >= CHUNK {
-                self.send(key, now);
+            if member.endpoint.datagrams().is_some() {
+                // Each is a datagram of its own.
+                for words in round.for_each(key) {
+                    member.queue.extend_from_slice(words);
+                    member.flush(now);
+                }
             } else {
-                self.unsent = true;
+                round.for_one(key, &mut member.queue);
+            }
+            if member.deaf.is_some() && !std::mem::replace(&mut member.queued, true) {
+                self.awake.push_back(key);
             }
         }
+        round.clear();
+        self.round = round;
+        self.unsent = true;
     }
 
-    /// What a member has been told goes out.
-    fn send(&mut self, key: usize, now: Instant) {
-        let Some(member) = self.members.get_mut(key) else { return };
-        member.flush(now);
-        if member.deaf.is_some() {
-            self.wake(key);
-        } else if self.purpose != Purpose::Gather && member.pending() > QUEUE {
-            self.stuck.push(key);
-        }
-    }
-
-    /// What everybody has been told in this round goes out: one call for each, not for each word.
+    /// What everybody has been told goes out: one call for each, not for each word.
     fn send_all(&mut self, now: Instant) {
-        if !std::mem::take(&mut self.unsent) {
-            return;
-        }
-        for key in self.talkers() {
-            if self.members.get(key).is_some_and(|member| member.pending() > 0) {
-                self.send(key, now);
+        loop {
+            self.hand_out(now);
+            if !std::mem::take(&mut self.unsent) {
+                return;
             }
+            for (key, member) in &mut self.members {
+                if member.stage != Stage::Talking || member.pending() == 0 {
+                    continue;
+                }
+                member.flush(now);
+                if member.deaf.is_some() {
+                    if !std::mem::replace(&mut member.queued, true) {
+                        self.awake.push_back(key);
+                    }
+                } else if self.purpose != Purpose::Gather && member.pending() > QUEUE {
+                    self.stuck.push(key);
+                }
+            }
+            // Of those who are dropped here the others are told.
+            self.drop_stuck(now);
         }
-        self.drop_stuck(now);
     }
 
     /// What a member has said goes to the others.
@@ -619,6 +650,7 @@ impl Room {
 
     /// A member gets the rest of its queue and the end, and nothing else.
     fn part(&mut self, key: usize, now: Instant) {
+        self.hand_out(now);
         let Some(member) = self.members.get_mut(key) else { return };
         if member.stage == Stage::Talking {
             self.talking -= 1;
