@@ -177,7 +177,7 @@ fn what_cannot_be_understood_is_said_before_anybody_is_called() {
         (vec!["--send", "\\q"], "--send \"\\q\": \\q is no escape"),
         (vec!["--script", path, "--send", "x"], "write the steps into the script"),
         (vec!["--expect", "x", "--smtp"], "a mail helper do not go together"),
-        (vec!["--expect", "x", "-z"], "-z do not go together"),
+        (vec!["--expect", "x", "-t"], "-t do not go together"),
         (vec!["--script", "/nonexistent"], "cannot read --script /nonexistent"),
     ] {
         let options = [&options[..], &["127.0.0.1", "1"]].concat();

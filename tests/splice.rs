@@ -3,10 +3,11 @@
 
 mod tool;
 
+use socket2::{Domain, Socket, Type};
 use std::io::{Read, Write};
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
-use tool::{NCAT, ncat, noise, same, shell};
+use tool::{NCAT, arg, dir, file_in, ncat, noise, same, shell};
 
 #[test]
 fn a_reset_in_the_middle_of_much_is_no_end() {
@@ -55,4 +56,33 @@ fn who_reads_nothing_holds_much_up_and_then_gets_all_of_it() {
     drop(peer);
     same(&got, &much);
     running.wait().expect_code(0);
+}
+
+#[test]
+fn a_command_that_is_gone_has_left_nothing_behind() {
+    // Its pipe is wide, so it may be gone when much is still in there. Once that was lost with it.
+    let dir = dir();
+    let much = noise(6_000_000);
+    let line = format!("/bin/cat {}", arg(&file_in(&dir, "words", &much)));
+    for options in [&["-e"][..], &["-k", "-e"]] {
+        let (server, port) = tool::serving(&[options, &[&line]].concat());
+        // What the kernel would keep for a slow reader is bounded, or it would take all.
+        let caller = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        caller.set_recv_buffer_size(64 * 1024).unwrap();
+        caller.connect(&SocketAddr::from(([127, 0, 0, 1], port)).into()).unwrap();
+        let mut caller = TcpStream::from(caller);
+        caller.set_read_timeout(Some(tool::DEADLINE)).unwrap();
+        // Nothing more is read than it takes to let the command end.
+        let mut got = vec![0; 100_000];
+        caller.read_exact(&mut got).unwrap();
+        let id = server.id();
+        let children = format!("/proc/{id}/task/{id}/children");
+        while !std::fs::read_to_string(&children).unwrap().trim().is_empty() {
+            let mut piece = [0; 10_000];
+            let n = caller.read(&mut piece).unwrap();
+            got.extend_from_slice(&piece[..n]);
+        }
+        caller.read_to_end(&mut got).unwrap();
+        same(&got, &much);
+    }
 }

@@ -2,7 +2,7 @@
 
 use super::tap::{Tap, Way};
 use crate::net::buf::Buf;
-use crate::net::endpoint::{Endpoint, Moved};
+use crate::net::endpoint::{DATAGRAM, Endpoint, Moved};
 use crate::sys::splice::{self, KernelPipe};
 use std::io;
 use std::time::{Duration, Instant};
@@ -181,6 +181,17 @@ impl Pipe {
         }
     }
 
+    /// Does nothing wait, here or ready at the source? After a round that moved nothing.
+    pub fn is_silent(&self, from: &Endpoint) -> bool {
+        let asked = match &self.carry {
+            // A buffer that is empty has asked the source.
+            Carry::User(_) | Carry::Kernel(_) => true,
+            // Here a sink that takes nothing leaves everything where it is.
+            Carry::Through(_) => self.flow != Flow::Open || !from.can_read(),
+        };
+        self.is_empty() && asked
+    }
+
     /// Do the bytes pass outside this process?
     pub fn is_spliced(&self) -> bool {
         matches!(self.carry, Carry::Kernel(_) | Carry::Through(_))
@@ -303,10 +314,8 @@ impl Pipe {
             // One read is one datagram, whole, whichever side has them.
             Carry::User(buf) if to.datagrams().is_some() => buf.is_empty() && !self.empty_datagram,
             // In a stream datagrams are bytes like any other, as long as each comes whole.
-            Carry::User(buf) => match from.datagrams() {
-                Some(most) => CARRY - buf.bytes().len() >= most,
-                None => !buf.is_full(),
-            },
+            Carry::User(buf) if from.datagrams().is_some() => CARRY - buf.bytes().len() >= DATAGRAM,
+            Carry::User(buf) => !buf.is_full(),
             Carry::Kernel(pipe) => pipe.held() == 0,
             Carry::Through(_) => to.can_write(),
         }

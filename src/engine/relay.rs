@@ -210,7 +210,7 @@ impl Conversation for Relay {
                 && self.up.flow() != Flow::Open
                 && !self.up_lost,
             up_done: self.up.flow() == Flow::Done,
-            up_silent: up == Turn::Idle && self.up.is_empty(),
+            up_silent: up == Turn::Idle && self.up.is_silent(&self.local),
             down_done: self.down.flow() == Flow::Done,
         };
         self.seen = seen;

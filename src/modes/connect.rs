@@ -23,6 +23,7 @@ use crate::net::endpoint::{Endpoint, Moved};
 use crate::proto::script::Script;
 use crate::report::Report;
 use crate::sys::signal::{Signals, die_by};
+use crate::sys::stdio::Spare;
 use std::io::{self, Write};
 use std::time::Duration;
 
@@ -126,11 +127,18 @@ fn persist(
     };
     let cannot = |e: io::Error| Error::machine(format!("cannot share the log: {}", words(&e)));
     mail.as_mut().map_or(Ok(()), mail::Config::complete)?;
+    // Who answered, and not as was wanted, has had standard input and output.
+    let talks = config.script.is_some() || config.session.quit_on.is_some();
+    let spare = talks.then(Spare::keep).transpose();
+    let spare = spare.map_err(|e| {
+        Error::machine(format!("cannot keep standard input and output: {}", words(&e)))
+    })?;
     // What was refused for good stays so, whatever comes later.
     let mut refused = false;
     for n in 1.. {
         let mut progress = Progress::default();
         let tap = tap.share().map_err(cannot)?;
+        spare.as_ref().map_or(Ok(()), Spare::put_back).map_err(cannot)?;
         let result = deliver(config.clone(), mail.clone(), tap, &mut progress, report);
         let sending = mail.as_mut().and_then(|mail| mail.sending.as_mut());
         let unmet = matches!(&result, Err(error) if error.exit() == Exit::UNMET);

@@ -15,6 +15,9 @@ use std::time::{Duration, Instant};
 /// The largest UDP payload over IPv4: 65,535 less the headers of IP and UDP.
 const LARGEST_DATAGRAM: usize = 65_507;
 
+/// Room for one that comes: Unix sockets have longer ones, which are refused and not cut.
+pub const DATAGRAM: usize = 64 * 1024;
+
 /// What one attempt to move bytes came to. Never a bare 0.
 #[derive(Debug, PartialEq, Eq, Clone, Copy)]
 pub enum Moved {
@@ -275,7 +278,14 @@ impl Endpoint {
             Layer::Dtls(dtls) => return dtls.read(buf),
         }
         let is_datagram = self.datagrams().is_some();
-        let space = if is_datagram { buf.whole_space() } else { buf.space() };
+        let space = match is_datagram {
+            true => {
+                let space = buf.whole_space();
+                let most = space.len().min(DATAGRAM);
+                &mut space[..most]
+            }
+            false => buf.space(),
+        };
         let room = space.len();
         let result = self.io.read(space);
         if let Ok(n) = result {

@@ -38,6 +38,34 @@ pub fn closed_at_start(fd: u8) -> bool {
     CLOSED_AT_START.load(Ordering::Relaxed) & (1 << fd) != 0
 }
 
+/// Standard input and output, kept for a second conversation after a first has taken them.
+#[derive(Debug)]
+pub struct Spare {
+    stdin: OwnedFd,
+    stdout: OwnedFd,
+}
+
+impl Spare {
+    /// Keeps what is there now.
+    ///
+    /// # Errors
+    /// Those of dup(2).
+    pub fn keep() -> io::Result<Self> {
+        let stdin = io::stdin().as_fd().try_clone_to_owned()?;
+        Ok(Self { stdin, stdout: io::stdout().as_fd().try_clone_to_owned()? })
+    }
+
+    /// They may be taken again.
+    ///
+    /// # Errors
+    /// Those of dup2(2).
+    pub fn put_back(&self) -> io::Result<()> {
+        dup2_stdin(&self.stdin)?;
+        dup2_stdout(&self.stdout)?;
+        Ok(())
+    }
+}
+
 /// Standard input as a descriptor of our own, or `None` if it was closed at start.
 ///
 /// Number 0 becomes `/dev/null`, so that nobody else reads what is ours, and dropping what is
