@@ -1,6 +1,8 @@
 //! What every store must do, whatever it keeps its messages on: each is held to the same rules.
 
 use crate::proto::store::{Flags, INBOX, Refusal, Store};
+use std::path::Path;
+use std::process::Command;
 
 fn names(store: &mut dyn Store) -> Vec<(String, bool)> {
     let list = store.folders().unwrap();
@@ -171,4 +173,14 @@ fn folders(enter: &mut dyn FnMut() -> Box<dyn Store>) {
     ann.subscribe("Neu", false).unwrap();
     ann.subscribe("Not/there", false).unwrap();
     assert_eq!(wanted(&mut *bob), pairs(&[]));
+}
+
+/// A disk of 256 KiB, at a place that is not there yet; false if nobody here may mount one.
+pub(super) fn small_disk(at: &Path) -> bool {
+    std::fs::create_dir(at).unwrap();
+    let options = ["-t", "tmpfs", "-o", "size=256k", "tmpfs"];
+    let mount = Command::new("mount").args(options).arg(at).status();
+    let is_there = mount.is_ok_and(|status| status.success());
+    assert!(is_there || option_env!("CI").is_none(), "a small file system needs root");
+    is_there
 }

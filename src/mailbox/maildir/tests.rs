@@ -264,12 +264,7 @@ fn whoever_is_killed_has_lost_nothing_that_was_acknowledged() {
 fn a_full_disk_is_said_and_leaves_nothing_behind() {
     let dir = tempfile::tempdir().unwrap();
     let small = dir.path().join("small");
-    std::fs::create_dir(&small).unwrap();
-    let mount = Command::new("mount")
-        .args(["-t", "tmpfs", "-o", "size=256k", "tmpfs", small.to_str().unwrap()])
-        .status();
-    if !mount.is_ok_and(|status| status.success()) {
-        assert!(option_env!("CI").is_none(), "a small file system needs root");
+    if !crate::mailbox::rules::small_disk(&small) {
         return;
     }
     let base = small.join("box");

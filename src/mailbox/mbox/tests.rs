@@ -294,12 +294,7 @@ fn a_long_index_is_written_anew_when_it_is_read() {
 fn a_full_disk_is_said_and_leaves_nothing_behind() {
     let dir = tempfile::tempdir().unwrap();
     let small = dir.path().join("small");
-    std::fs::create_dir(&small).unwrap();
-    let mount = Command::new("mount")
-        .args(["-t", "tmpfs", "-o", "size=256k", "tmpfs", small.to_str().unwrap()])
-        .status();
-    if !mount.is_ok_and(|status| status.success()) {
-        assert!(option_env!("CI").is_none(), "a small file system needs root");
+    if !crate::mailbox::rules::small_disk(&small) {
         return;
     }
     let path = small.join("box.mbox");
