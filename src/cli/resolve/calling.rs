@@ -206,7 +206,10 @@ pub(super) fn config(
         practice: match (args.practice, helper) {
             (true, Some(protocol)) => Some(mock::practice(args, protocol)?),
             (true, None) => return Err(usage("--practice goes with --smtp, --pop3 or --imap")),
-            (false, _) => None,
+            (false, _) => {
+                mock::only_with_mock(args)?;
+                None
+            }
         },
         retry: retry(args)?,
         expect: expected(args, mail.as_ref(), environment, report)?,

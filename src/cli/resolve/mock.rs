@@ -96,7 +96,15 @@ pub(super) fn config(args: &Args, protocol: Protocol, tls_at_once: bool) -> Resu
 }
 
 /// A server to practise with: everybody may log in, and mail stays in memory.
+///
+/// # Errors
+/// What a server to practise with does not have.
 pub(super) fn practice(args: &Args, protocol: Protocol) -> Result<Config, Error> {
+    if let Some((_, option, _)) = own(args).into_iter().find(|(given, _, has)| *given && !has) {
+        return Err(usage(format!(
+            "--practice and {option} do not go together: it is for a server of its own, -l"
+        )));
+    }
     let speaks = match protocol {
         Protocol::Smtp => Speaks::Smtp(Smtp {
             lmtp: args.lmtp,
@@ -326,33 +334,36 @@ fn refuse_client_options(args: &Args, protocol: Protocol) -> Result<(), Error> {
     Ok(())
 }
 
+/// The options that only a mock server has: which are given, and which it has in practice too.
+fn own(args: &Args) -> [(bool, &'static str, bool); 13] {
+    [
+        (args.no_starttls, "--no-starttls", false),
+        (args.require_tls, "--require-tls", false),
+        (!args.no_ext.is_empty(), "--no-ext", true),
+        (args.bare_newline.is_some(), "--bare-newline", false),
+        (args.no_trace, "--no-trace", false),
+        (args.mailbox_per.is_some(), "--mailbox-per", false),
+        (args.lint, "--lint", true),
+        (args.max_size.is_some(), "--max-size", false),
+        (!args.fault.is_empty(), "--fault", true),
+        (args.fault_addresses, "--fault-addresses", true),
+        (args.accept_xclient, "--accept-xclient", false),
+        (args.bounce, "--bounce", false),
+        (args.accept_proxy, "--accept-proxy", false),
+    ]
+}
+
 /// Options of mock servers mean nothing elsewhere.
 ///
 /// # Errors
 /// One is given.
 pub(super) fn only_with_mock(args: &Args) -> Result<(), Error> {
-    for (given, option) in [
-        (args.no_starttls, "--no-starttls"),
-        (args.require_tls, "--require-tls"),
-        (!args.no_ext.is_empty(), "--no-ext"),
-        (args.bare_newline.is_some(), "--bare-newline"),
-        (args.no_trace, "--no-trace"),
-        (args.mailbox_per.is_some(), "--mailbox-per"),
-        (args.lint, "--lint"),
-        (args.max_size.is_some(), "--max-size"),
-        (!args.fault.is_empty(), "--fault"),
-        (args.fault_addresses, "--fault-addresses"),
-        (args.accept_xclient, "--accept-xclient"),
-        (args.bounce, "--bounce"),
-        (args.accept_proxy, "--accept-proxy"),
-    ] {
-        if given {
-            return Err(usage(format!(
-                "{option} goes with a mock mail server: -l with --smtp, --pop3 or --imap"
-            )));
-        }
+    match own(args).into_iter().find(|(given, ..)| *given) {
+        None => Ok(()),
+        Some((_, option, _)) => Err(usage(format!(
+            "{option} goes with a mock mail server: -l with --smtp, --pop3 or --imap"
+        ))),
     }
-    Ok(())
 }
 
 /// So many callers, or nobody for so long.

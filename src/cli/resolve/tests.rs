@@ -291,3 +291,31 @@ fn a_password_of_the_environment_may_come_with_its_user() {
         assert!(text.contains("Known(***)") && !text.contains("cret"), "{text}");
     }
 }
+
+#[test]
+fn what_only_a_mock_server_has_is_refused_elsewhere() {
+    for option in [
+        "--no-starttls",
+        "--require-tls",
+        "--no-ext SIZE",
+        "--bare-newline reject",
+        "--no-trace",
+        "--mailbox-per rcpt",
+        "--lint",
+        "--max-size 1M",
+        "--fault rcpt=450",
+        "--fault-addresses",
+        "--accept-xclient",
+        "--bounce",
+        "--accept-proxy",
+    ] {
+        let name = option.split(' ').next().unwrap();
+        for line in ["host 25", "--smtp host", "-l 25"] {
+            let error = job(&format!("{option} {line}")).unwrap_err();
+            assert!(error.contains(&format!("{name} goes with a mock")), "{line}: {error}");
+        }
+        let practice = job(&format!("--smtp --practice {option}"));
+        let has = ["--no-ext", "--lint", "--fault", "--fault-addresses"].contains(&name);
+        assert_eq!(practice.is_ok(), has, "{option}: {practice:?}");
+    }
+}
