@@ -108,8 +108,9 @@ pub(super) fn update(files: &Files, locked: &mut Locked, mut index: Index) -> Re
     (index.stamp, index.intent, index.is_long) = (Some(index::stamp(&data)), None, false);
     index.leaving.clear();
     match index.save(files) {
-        // With a full disk one can still read, if nobody has to remember what is told now.
-        Err(_) if !is_new && files.index.exists() => {}
+        // With a full disk one can still read, if nobody has to remember what is told now. But what
+        // is on disk is of another file: no line behind it may say that it is true.
+        Err(_) if !is_new && files.index.exists() => index.stamp = None,
         other => other?,
     }
     Ok(index)
@@ -187,6 +188,10 @@ pub(super) fn add(
         Some(known) => known,
         None => {
             let index = update(files, locked, Index::load(files))?;
+            if index.stamp.is_none() {
+                // What is added is sealed as true with all that stands before it.
+                index.save(files)?;
+            }
             (index.validity, index.next)
         }
     };
@@ -283,8 +288,11 @@ pub(super) fn take_out(
     }
     let data = locked.file.metadata().map_err(|e| refusal(&e))?;
     (index.stamp, index.is_long) = (Some(index::stamp(&data)), false);
-    // Who does not find it written looks into the file, where they are gone.
-    let _ = index.save(files);
+    // Who does not find it written looks into the file, where they are gone; nothing may be said
+    // behind it that makes it true again.
+    if index.save(files).is_err() {
+        index.stamp = None;
+    }
     Ok(index)
 }
 

@@ -21,6 +21,8 @@ pub(super) struct Open {
     key: Option<Key>,
     /// What came to this session first.
     recent: HashSet<u32>,
+    /// Lines that were added to the index since it was written.
+    noted: usize,
 }
 
 impl Open {
@@ -31,6 +33,7 @@ impl Open {
             index: Index::default(),
             key: None,
             recent: HashSet::new(),
+            noted: 0,
         };
         open.refresh()?;
         Ok(open)
@@ -151,6 +154,12 @@ impl Folder for Open {
         }
         self.note(&self.index, &index::marking(uid, &flags))?;
         self.index.entries[at].flags = flags;
+        self.noted += 1;
+        if self.noted > 2 * self.index.entries.len() + index::SLACK && self.index.stamp.is_some() {
+            // It does as it is, only longer.
+            let _ = self.index.save(&self.files);
+            self.noted = 0;
+        }
         self.key = self.key();
         Ok(())
     }

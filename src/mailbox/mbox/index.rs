@@ -25,7 +25,7 @@ use std::os::unix::fs::MetadataExt;
 const HEAD: &str = "ncat-mbox 1 ";
 
 /// It is written anew when it has so many lines more than twice those that it needs.
-const SLACK: usize = 1000;
+pub(super) const SLACK: usize = 1000;
 
 /// How a file was: its size and when it was changed, in nanoseconds.
 pub(super) type Stamp = (u64, i128);

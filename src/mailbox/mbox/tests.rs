@@ -437,3 +437,43 @@ fn mail_that_another_program_adds_behind_half_a_message_is_kept() {
         assert_eq!(texts, expected.iter().map(|(_, text)| *text).collect::<Vec<_>>(), "{cut}");
     }
 }
+
+#[test]
+fn an_index_that_could_not_be_written_is_not_sealed_as_true() {
+    // Once a mark behind it made old places of messages true again, and removed ones came back.
+    let dir = tempfile::tempdir().unwrap();
+    let path = mbox_in(&dir);
+    let mut store = Mbox::at(&path).unwrap();
+    for n in 1..=4 {
+        store.deliver("a@b", format!("Subject: {n}\r\n\r\nbody\r\n").as_bytes()).unwrap();
+    }
+    let blocked = dir.path().join(".box.mbox.ncat-index.new");
+    std::fs::create_dir(&blocked).unwrap();
+    let mut folder = store.open(INBOX, false).unwrap();
+    folder.remove(&[2]).unwrap();
+    folder.mark(3, &seen()).unwrap();
+    assert!(store.deliver("a@b", b"Subject: 5\r\n\r\n").is_err());
+    drop(folder);
+    std::fs::remove_dir(&blocked).unwrap();
+    let mut store = Mbox::at(&path).unwrap();
+    let there = |n: u32| (n, format!("Subject: {n}\r\n\r\nbody\r\n"));
+    assert_eq!(texts(&mut store), [there(1), there(3), there(4)]);
+    assert!(look(&mut store)[1].flags.seen);
+    store.deliver("a@b", b"Subject: 6\r\n\r\n").unwrap();
+    assert_eq!(texts(&mut store).last().unwrap().0, 5);
+}
+
+#[test]
+fn marks_in_one_session_do_not_make_the_index_grow_without_end() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = mbox_in(&dir);
+    let mut store = Mbox::at(&path).unwrap();
+    store.deliver("a@b", b"Subject: 1\r\n\r\n").unwrap();
+    let mut folder = store.open(INBOX, false).unwrap();
+    for n in 0..3000 {
+        folder.mark(1, &if n % 2 == 0 { seen() } else { none() }).unwrap();
+    }
+    let length = std::fs::metadata(dir.path().join(".box.mbox.ncat-index")).unwrap().len();
+    assert!(length < 100_000, "{length} bytes");
+    assert!(!look(&mut store)[0].flags.seen);
+}

@@ -221,6 +221,10 @@ impl Server {
             let upper = value.to_ascii_uppercase();
             let unknown = || (555, format!("5.5.4 {name} is not known here"));
             let wrong = || (501, format!("5.5.4 {name} cannot have this value"));
+            // It may come to stand in a header.
+            if value.chars().any(char::is_control) {
+                return Err(wrong());
+            }
             let needs = |extension: &str| match self.serving().hides(extension) || !extended {
                 true => Err(unknown()),
                 false => Ok(()),

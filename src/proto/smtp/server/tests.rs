@@ -182,6 +182,7 @@ fn what_is_wrong_is_answered_by_the_book() {
         ("EHLO x\r\nMAIL FROM:<j\u{fc}rg@b>\r\n", "553 5.6.7"),
         ("EHLO x\r\nMAIL FROM:<a@b> SIZE=1001\r\n", "552 5.3.4"),
         ("EHLO x\r\nMAIL FROM:<a@b> SIZE=x\r\n", "501 5.5.4"),
+        ("EHLO x\r\nMAIL FROM:<a@b> ENVID=a\rb\r\n", "501 5.5.4"),
         ("EHLO x\r\nMAIL FROM:<a@b> FROB=1\r\n", "555 5.5.4"),
         ("EHLO x\r\nMAIL FROM:<a@b> NOTIFY=NEVER\r\n", "555 5.5.4"),
         ("HELO x\r\nMAIL FROM:<a@b> SIZE=1\r\n", "555 5.5.4"),
