@@ -91,6 +91,18 @@ fn a_datagram_is_answered_by_one_as_long_as_it_was() {
         let length = one.recv(&mut answer).unwrap();
         same(&answer[..length], &vec![n; 100 + usize::from(n)]);
     }
+    // They stay several, too, before the server knows who sends them.
+    for _ in 0..10 {
+        let new = udp(port);
+        for n in 0..6_u8 {
+            new.send(&[n; 20_000]).unwrap();
+        }
+        for n in 0..6_u8 {
+            let mut answer = vec![0; 65_536];
+            let length = new.recv(&mut answer).unwrap();
+            same(&answer[..length], &[n; 20_000]);
+        }
+    }
     drop(server);
     let (_server, port) = serving(&["-4", "-u", "--serve", "daytime"]);
     for question in [&b""[..], b"\n"] {

@@ -86,3 +86,18 @@ fn a_command_that_is_gone_has_left_nothing_behind() {
         same(&got, &much);
     }
 }
+
+#[test]
+fn what_stands_behind_urgent_data_is_not_left_waiting() {
+    // A read ends at an urgent mark, with less than there was room for: that is no end.
+    for options in [&[][..], &["-C"], &["-t"]] {
+        let (server, port) = tool::serving(options);
+        let caller = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        (&caller).write_all(b"abc").unwrap();
+        rustix::net::send(&caller, b"!", rustix::net::SendFlags::OOB).unwrap();
+        (&caller).write_all(b"def").unwrap();
+        server.wait_stdout("abcdef");
+        drop(caller);
+        server.wait().expect_code(0);
+    }
+}

@@ -9,6 +9,7 @@ use crate::net::buf::Buf;
 use crate::net::endpoint::{Endpoint, Io, Moved};
 use crate::proto::{Input, Machine, Output, Ports, ProtocolError, Step};
 use crate::term::safe::Safe;
+use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::io;
 use std::time::{Duration, Instant};
@@ -21,6 +22,9 @@ const HIGH_WATER: usize = 64 * 1024;
 
 /// A slow peer is served this often, not for each byte.
 const TICK: Duration = Duration::from_millis(20);
+
+/// Datagrams that are kept for a conversation that has not begun.
+const MOST_EARLY: usize = 64;
 
 /// Rounds before others get their turn.
 const ROUNDS: usize = 64;
@@ -117,6 +121,8 @@ pub struct Dialogue<M> {
     held_until: Option<Instant>,
     /// What went wrong with the peer; told once what it had sent is dealt with.
     trouble: Option<Trouble>,
+    /// Datagrams that came before the peer had a socket of its own.
+    early: VecDeque<Vec<u8>>,
 }
 
 impl<M: Machine> Dialogue<M> {
@@ -136,6 +142,7 @@ impl<M: Machine> Dialogue<M> {
             up_silent: false,
             held_until: None,
             trouble: None,
+            early: VecDeque::new(),
         }
     }
 
@@ -159,7 +166,11 @@ impl<M: Machine> Dialogue<M> {
     /// Something of the peer's that did not come through its endpoint goes first. What does not
     /// fit is lost, as datagrams are.
     pub fn hear(&mut self, bytes: &[u8]) {
-        self.peer.received_total += self.peer.inbox.append(bytes) as u64;
+        if self.peer.endpoint.datagrams().is_none() {
+            self.peer.received_total += self.peer.inbox.append(bytes) as u64;
+        } else if self.early.len() < MOST_EARLY {
+            self.early.push_back(bytes.to_vec());
+        }
     }
 
     /// Shows what the peer says only in a form that a terminal survives.
@@ -381,8 +392,17 @@ impl<M: Machine> Dialogue<M> {
         if self.patience.manners().packets.is_some_and(|most| self.peer.reads >= most) {
             self.peer.source_ended = true;
         }
+        // One at a time, as from a socket: two of them are not one.
+        let mut early = false;
+        if self.peer.has_room()
+            && let Some(datagram) = self.early.pop_front()
+        {
+            self.peer.received_total += self.peer.inbox.append(&datagram) as u64;
+            self.tap.record(Way::Heard, &datagram);
+            early = true;
+        }
         match self.peer.exchange(half_close, Some(&mut self.tap)) {
-            Ok(moved) => moved,
+            Ok(moved) => moved | early,
             Err(Broken::Source(e)) => {
                 self.peer.source_ended = true;
                 self.trouble.get_or_insert(peer_trouble(e));
@@ -535,6 +555,11 @@ impl Side {
                         tap.record(Way::Sent, &words[..n]);
                     }
                     self.sent += n;
+                    if self.sent >= HIGH_WATER {
+                        // A slow reader may never have all of it at once.
+                        self.outbox.drain(..self.sent);
+                        self.sent = 0;
+                    }
                     self.sent_total += n as u64;
                     if let Some(pace) = &mut self.pace {
                         pace.allowance = pace.allowance.saturating_sub(n as u64);

@@ -2,6 +2,7 @@
 
 use super::files::{self, Found};
 use super::guests::Welcome;
+use super::talk::{SafeOutput, Session};
 use super::visit::{Business, Turn, Visit};
 use crate::engine::dialogue::{Dialogue, Outcome};
 use crate::engine::manners::{Manners, PeerEnd};
@@ -22,6 +23,9 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 /// How long a connection to the HTTP server may be kept without a word, when `-i` says nothing.
 const KEPT: Duration = Duration::from_secs(60);
 
+/// Datagrams that are kept until there is somebody to answer them.
+const MOST_EARLY: usize = 64;
+
 /// What is served.
 #[derive(Debug, Clone)]
 pub enum Serve {
@@ -37,6 +41,7 @@ pub enum Serve {
 pub(super) struct House<'a> {
     serve: &'a Serve,
     idle: Option<Duration>,
+    safe_output: SafeOutput,
     handshake: Duration,
     report: &'a Report,
     /// Nobody reads standard output any more, or it cannot be written: why.
@@ -48,7 +53,7 @@ impl<'a> House<'a> {
     /// A directory that is none, or cannot be read.
     pub(super) fn new(
         serve: &'a Serve,
-        idle: Option<Duration>,
+        session: &Session,
         handshake: Duration,
         report: &'a Report,
     ) -> Result<Self, Error> {
@@ -57,7 +62,8 @@ impl<'a> House<'a> {
                 Error::machine(format!("cannot serve {}: {}", root.display(), words(&e)))
             })?;
         }
-        Ok(Self { serve, idle, handshake, report, broken: RefCell::new(None) })
+        let (idle, safe_output) = (session.manners.idle, session.safe_output);
+        Ok(Self { serve, idle, safe_output, handshake, report, broken: RefCell::new(None) })
     }
 
     /// Makes a conversation of each caller.
@@ -157,7 +163,8 @@ impl Caller<'_> {
                 let mut out = io::stdout().lock();
                 // Requests are told from each other, whatever their bodies end with.
                 let end: &[u8] = if request.ends_with(b"\n") { b"" } else { b"\n" };
-                let written = out.write_all(&[&request, end].concat()).and_then(|()| out.flush());
+                let shown = self.house.safe_output.shown([&request, end].concat());
+                let written = out.write_all(&shown).and_then(|()| out.flush());
                 if let Err(e) = written {
                     *self.house.broken.borrow_mut() = Some(e);
                 }
@@ -268,7 +275,8 @@ impl Business for Caller<'_> {
             Some(Talk::Service(dialogue)) if datagram.is_empty() => dialogue.machine_mut().knock(),
             Some(Talk::Service(dialogue)) => dialogue.hear(&datagram),
             Some(Talk::Http(..)) => {}
-            None => self.early.push(datagram),
+            None if self.early.len() < MOST_EARLY => self.early.push(datagram),
+            None => {}
         }
     }
 }

@@ -526,7 +526,8 @@ impl<'a> Server<'a> {
             false => self.tls.take(),
         };
         let (handshake, start, report) = (self.handshake(), self.reactor.now(), self.report);
-        let mock = Mock::new(mock, upgrade, handshake, start, report);
+        let safe_output = self.config.session.safe_output;
+        let mock = Mock::new(mock, upgrade, safe_output, handshake, start, report);
         let mut guests = Guests::new(mock.welcome(tap), report, FIRST);
         if !self.config.keep_open {
             guests = guests.remembering();
@@ -536,8 +537,7 @@ impl<'a> Server<'a> {
 
     /// Callers of what is built in: one, or many at once.
     fn serve(self, serve: &Serve, listeners: Vec<Listener>, tap: Tap) -> Result<Exit, Error> {
-        let idle = self.config.session.manners.idle;
-        let house = House::new(serve, idle, self.handshake(), self.report)?;
+        let house = House::new(serve, &self.config.session, self.handshake(), self.report)?;
         let mut guests = Guests::new(house.welcome(tap), self.report, FIRST);
         if !self.config.keep_open {
             guests = guests.remembering();

@@ -36,16 +36,6 @@ pub struct Ready {
     pub rx: bool,
     /// Writing may succeed.
     pub tx: bool,
-    /// The peer has ended its stream, or it is broken: that is to be read, behind what is there.
-    pub ending: bool,
-}
-
-impl Ready {
-    /// A read brought `n` bytes where there was room for `room`. Less than all of it means that
-    /// nothing is left: what comes from then on brings an event of its own.
-    pub(super) fn has_read(&mut self, n: usize, room: usize) {
-        self.rx &= n == 0 || n == room || self.ending;
-    }
 }
 
 /// The transports there are.
@@ -104,12 +94,7 @@ impl Endpoint {
     /// look like silence, and what standard input has ready would be lost with a peer that ends
     /// at once.
     pub fn new(io: Io) -> Self {
-        Self {
-            io,
-            ready: Ready { rx: true, tx: true, ending: false },
-            layer: Layer::None,
-            registered: false,
-        }
+        Self { io, ready: Ready { rx: true, tx: true }, layer: Layer::None, registered: false }
     }
 
     /// Registers with the loop for both directions, once; later calls do nothing.
@@ -156,8 +141,7 @@ impl Endpoint {
 
     /// Notes what an event says.
     pub fn mark(&mut self, event: &Event) {
-        self.ready.ending |= event.is_read_closed() || event.is_error();
-        self.ready.rx |= event.is_readable() || self.ready.ending;
+        self.ready.rx |= event.is_readable() || event.is_read_closed() || event.is_error();
         self.ready.tx |= event.is_writable() || event.is_write_closed() || event.is_error();
     }
 
@@ -286,13 +270,11 @@ impl Endpoint {
             }
             false => buf.space(),
         };
-        let room = space.len();
+        // A short read does not mean that nothing is left: it ends at an urgent mark of TCP, at
+        // each message of SCTP, and where a descriptor is passed. `WouldBlock` alone says so.
         let result = self.io.read(space);
         if let Ok(n) = result {
             buf.filled(n);
-            if matches!(self.io, Io::Tcp(_) | Io::Unix(_)) {
-                self.ready.has_read(n, room);
-            }
         }
         if is_datagram && matches!(result, Ok(0)) {
             return Ok(Moved::Bytes(0)); // an empty datagram is not the end
@@ -545,7 +527,7 @@ impl Endpoint {
 
     /// No event has told, and yet: try again, and let `WouldBlock` correct us.
     pub fn assume_ready(&mut self) {
-        self.ready = Ready { rx: true, tx: true, ending: false };
+        self.ready = Ready { rx: true, tx: true };
     }
 }
 

@@ -208,7 +208,6 @@ impl Tls {
             }
             Ok(n) => {
                 self.received.filled(n);
-                ready.has_read(n, room);
                 let is_short = n < room;
                 if self.conn.is_handshaking() && self.first_words.len() < FIRST_WORDS {
                     let keep = n.min(FIRST_WORDS - self.first_words.len());

@@ -4,6 +4,7 @@ use super::bounce;
 use crate::mailbox::Place;
 use crate::mailbox::memory::Memory;
 use crate::modes::json;
+use crate::modes::talk::SafeOutput;
 use crate::net::endpoint::Endpoint;
 use crate::proto::mbox::{Mboxrd, asctime};
 use crate::proto::serving::Delivery;
@@ -76,13 +77,14 @@ impl Kept {
 pub(super) struct Keeper {
     how: Keep,
     host: String,
+    safe_output: SafeOutput,
     /// Nobody reads standard output any more, or it cannot be written: why.
     broken: Option<io::Error>,
 }
 
 impl Keeper {
-    pub(super) fn new(how: &Keep, host: &str) -> Self {
-        Self { how: how.clone(), host: host.to_owned(), broken: None }
+    pub(super) fn new(how: &Keep, host: &str, safe_output: SafeOutput) -> Self {
+        Self { how: how.clone(), host: host.to_owned(), safe_output, broken: None }
     }
 
     /// Why nothing more can be kept.
@@ -163,7 +165,7 @@ impl Keeper {
             mbox.encode(&delivery.content, &mut out);
             mbox.end(&mut out);
         }
-        self.write(&out)
+        self.write(&self.safe_output.shown(out))
     }
 
     fn write(&mut self, bytes: &[u8]) -> Result<(), Refusal> {

@@ -8,6 +8,7 @@ pub mod practice;
 
 use super::door::Armour;
 use super::guests::Welcome;
+use super::talk::SafeOutput;
 use crate::engine::tap::Tap;
 use crate::error::{Error, Exit, words};
 use crate::mailbox::memory::Memory;
@@ -93,11 +94,12 @@ impl<'a> Mock<'a> {
     pub(super) fn new(
         config: &'a Config,
         armour: Option<Armour>,
+        safe_output: SafeOutput,
         handshake: Duration,
         start: Instant,
         report: &'a Report,
     ) -> Self {
-        let keeper = Mutex::new(Keeper::new(&config.keep, &config.host));
+        let keeper = Mutex::new(Keeper::new(&config.keep, &config.host, safe_output));
         Self { config, keeper, armour, handshake, start, report }
     }
 

@@ -8,6 +8,7 @@ use crate::error::{Error, words};
 use crate::mailbox::memory::Memory;
 use crate::modes::listen::TlsServer;
 use crate::modes::open;
+use crate::modes::talk::SafeOutput;
 use crate::net::bind::{self, Protocol};
 use crate::net::endpoint::{Endpoint, Io};
 use crate::net::trust::Parameters;
@@ -102,7 +103,7 @@ fn serve(config: &Config, stream: UnixStream) -> Result<(), Error> {
     // What it notices is what one is to learn.
     let report = Report::new(1, true);
     let start = reactor.now();
-    let mock = Mock::new(config, Some(armour), HANDSHAKE, start, &report);
+    let mock = Mock::new(config, Some(armour), SafeOutput::Auto, HANDSHAKE, start, &report);
     let endpoint = Endpoint::new(Io::Unix(mio::net::UnixStream::from_std(stream)));
     let name = bind::Caller::Unix(Some("practice".into()));
     let mut caller = Caller::visit(&mock, endpoint, &name, 1, Tap::default(), start);
