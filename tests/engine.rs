@@ -13,22 +13,37 @@ use ncat::net::buf::Buf;
 use ncat::net::endpoint::{Endpoint, Io};
 use ncat::net::tls::Tls;
 use ncat::net::trust::{self, Parameters, Trust, Verify};
+use ncat::net::udp::Udp;
 use ncat::proto::content::Style;
 use ncat::proto::session::{Config, Pace};
 use ncat::proto::smtp::session::Session;
 use ncat::sys::fd::Shared;
+use ncat::sys::segments;
 use std::io::{Read, Write};
-use std::net::Shutdown;
+use std::net::{Shutdown, UdpSocket};
+use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream as Far;
 use std::thread::{JoinHandle, spawn};
 use std::time::Duration;
-use tool::{noise, now, same, wait_until};
+use tool::{DEADLINE, noise, now, same, wait_until};
 
 /// An endpoint, and the far end that a test holds.
 fn end() -> (Endpoint, Far) {
     let (near, far) = Far::pair().unwrap();
     near.set_nonblocking(true).unwrap();
     (Endpoint::new(Io::Unix(UnixStream::from_std(near))), far)
+}
+
+/// A UDP endpoint, and its only peer, which a test holds.
+fn datagram_end() -> (Endpoint, UdpSocket) {
+    let near = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let far = UdpSocket::bind("127.0.0.1:0").unwrap();
+    near.connect(far.local_addr().unwrap()).unwrap();
+    far.connect(near.local_addr().unwrap()).unwrap();
+    near.set_nonblocking(true).unwrap();
+    far.set_read_timeout(Some(DEADLINE)).unwrap();
+    let udp = Udp::new(mio::net::UdpSocket::from_std(near)).unwrap();
+    (Endpoint::new(Io::Udp(udp)), far)
 }
 
 /// With a log every byte is looked at, so nothing is spliced.
@@ -73,6 +88,29 @@ fn an_answer_still_arrives_after_half_close() {
         let (result, totals) = job.join().unwrap();
         result.unwrap();
         assert_eq!(totals, (8, 6));
+    }
+}
+
+#[test]
+fn datagrams_that_come_several_at_once_go_on_one_by_one() {
+    for splice in [true, false] {
+        let ((local, us), (remote, peer)) = (datagram_end(), datagram_end());
+        let _job = start(relay(local, remote, splice));
+        let mut heard = [0; 1 << 16];
+        // The relay may read several at once as soon as it has passed on 64 KiB.
+        for round in 0..100 {
+            let bytes = noise(9_000 + round);
+            segments::send(us.as_fd(), &bytes, 1_000).unwrap();
+            for sent in bytes.chunks(1_000) {
+                let n = peer.recv(&mut heard).unwrap();
+                same(&heard[..n], sent);
+            }
+            us.send(b"").unwrap();
+            assert_eq!(peer.recv(&mut heard).unwrap(), 0);
+            // And the other way.
+            peer.send(&bytes[..round]).unwrap();
+            assert_eq!(us.recv(&mut heard).unwrap(), round);
+        }
     }
 }
 

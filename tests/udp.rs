@@ -2,9 +2,10 @@
 
 mod tool;
 
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Write};
 use std::net::UdpSocket;
-use std::process::Command;
+use std::os::fd::OwnedFd;
+use std::process::{Command, Stdio};
 use tool::{DEADLINE, NCAT, Running, dir, file_in, have, ncat, noise, same, wait_until};
 
 /// What IPv4 lets one datagram carry.
@@ -178,6 +179,79 @@ fn what_is_too_long_for_one_datagram_goes_over_in_two() {
         }
         same(&heard, &words);
     }
+}
+
+/// A pipe in which each write is a packet of its own, for whoever reads it.
+fn packets() -> (OwnedFd, OwnedFd) {
+    use rustix::pipe::{PipeFlags, fcntl_setpipe_size, pipe_with};
+    let (rx, tx) = pipe_with(PipeFlags::DIRECT | PipeFlags::CLOEXEC).unwrap();
+    fcntl_setpipe_size(&tx, 1 << 20).unwrap();
+    (rx, tx)
+}
+
+/// More than go to the kernel at once, of sizes that can and that cannot go together. Each has its
+/// number in front.
+fn burst() -> Vec<Vec<u8>> {
+    let sizes = [[1400; 50].as_slice(), &[700, 1400, 1400, 900, 900, 900, 1, 1, 3000, 2999]];
+    let numbered = |(at, size): (usize, usize)| {
+        let mut datagram = noise(size);
+        datagram[0] = u8::try_from(at).unwrap();
+        datagram
+    };
+    sizes.concat().into_iter().enumerate().map(numbered).collect()
+}
+
+fn put(pipe: &OwnedFd, datagrams: &[Vec<u8>]) {
+    for datagram in datagrams {
+        assert_eq!(rustix::io::write(pipe, datagram).unwrap(), datagram.len());
+    }
+}
+
+#[test]
+fn many_datagrams_at_once_are_still_one_for_each_read() {
+    let (socket, port) = place();
+    let (rx, tx) = packets();
+    put(&tx, &burst());
+    drop(tx);
+    let mut command = Command::new(NCAT);
+    command.args(["-u", "127.0.0.1", &port.to_string()]).stdin(rx);
+    tool::spawn(command).wait().expect_code(0);
+    for datagram in burst() {
+        same(&hear(&socket), &datagram);
+    }
+    // A server, whose input waits until it has somebody.
+    let (rx, tx) = packets();
+    put(&tx, &burst());
+    let mut command = Command::new(NCAT);
+    command.args(["-v", "-u", "-l", "127.0.0.1", "0"]).stdin(rx).stderr(Stdio::piped());
+    let server = tool::spawn(command);
+    let peer = peer(server.port());
+    peer.send(b"here").unwrap();
+    for datagram in burst() {
+        same(&hear(&peer), &datagram);
+    }
+}
+
+#[test]
+fn a_stream_of_datagrams_is_printed_whole() {
+    let (server, port) = server(&["--recv-only"]);
+    let (rx, tx) = std::io::pipe().unwrap();
+    let mut command = Command::new(NCAT);
+    command.args(["-u", "127.0.0.1", &port.to_string()]).stdin(rx);
+    let caller = tool::spawn(command);
+    let mut said = Vec::new();
+    for size in [1400, 60_000, 512, 9000] {
+        for _ in 0..10 {
+            // What was sent has come before the next is, so that no queue overflows.
+            let words = noise(size);
+            (&tx).write_all(&words).unwrap();
+            said.extend(words);
+            server.wait_stdout_bytes(said.len());
+        }
+    }
+    drop(tx);
+    caller.wait().expect_code(0);
+    same(&server.stdout(), &said);
 }
 
 #[test]

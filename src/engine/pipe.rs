@@ -3,6 +3,7 @@
 use super::tap::{Tap, Way};
 use crate::net::buf::Buf;
 use crate::net::endpoint::{DATAGRAM, Endpoint, Moved};
+use crate::net::udp::Sizes;
 use crate::sys::splice::{self, KernelPipe};
 use std::io;
 use std::time::{Duration, Instant};
@@ -83,8 +84,8 @@ pub struct Pipe {
     /// What came is held back so long (`-d`), and until then.
     delay: Option<Duration>,
     held_until: Option<Instant>,
-    /// An empty datagram waits for the sink.
-    empty_datagram: bool,
+    /// The datagrams that wait, for a sink that sends such.
+    sizes: Sizes,
     first: [u8; FIRST],
     taken: u64,
     given: u64,
@@ -104,7 +105,7 @@ impl Pipe {
             packets: None,
             delay: None,
             held_until: None,
-            empty_datagram: false,
+            sizes: Sizes::default(),
             first: [0; FIRST],
             taken: 0,
             given: 0,
@@ -175,7 +176,7 @@ impl Pipe {
     /// Does it hold nothing for the sink?
     pub fn is_empty(&self) -> bool {
         match &self.carry {
-            Carry::User(buf) => buf.is_empty() && !self.empty_datagram,
+            Carry::User(buf) => buf.is_empty() && self.sizes.is_empty(),
             Carry::Kernel(pipe) => pipe.held() == 0,
             Carry::Through(_) => true,
         }
@@ -208,6 +209,7 @@ impl Pipe {
     pub fn abandon(&mut self) {
         self.flow = Flow::Done;
         self.carry = Carry::User(Buf::new(0));
+        self.sizes = Sizes::default();
     }
 
     /// Moves what can be moved, about `budget` bytes at most.
@@ -237,7 +239,7 @@ impl Pipe {
                         self.fill(from, to, tap, way).map_err(Broken::Source)?
                     }
                 };
-                let is_datagram = from.datagrams().is_some();
+                let is_datagram = from.datagrams().is_some() || to.datagrams().is_some();
                 match moved {
                     Moved::Bytes(n) => {
                         spent += n;
@@ -291,7 +293,7 @@ impl Pipe {
 
     /// Swaps the empty buffer for a kernel pipe once a buffer's worth has gone through: a short
     /// session is not worth the pipe.
-    fn go_blind(&mut self, from: &Endpoint, to: &Endpoint) {
+    fn go_blind(&mut self, from: &mut Endpoint, to: &Endpoint) {
         if !self.may_splice || self.given < LONG || !self.is_empty() {
             return;
         }
@@ -299,6 +301,7 @@ impl Pipe {
         // Pipes are made wide: between those of 64 KiB nothing is gained, and where bytes have to
         // be seen, more of them come at once.
         let is_piped = from.widen_rx() | to.widen_tx();
+        from.gather();
         if from.raw_rx().is_none() || to.raw_tx().is_none() {
             return;
         }
@@ -311,10 +314,12 @@ impl Pipe {
 
     fn has_room(&self, from: &Endpoint, to: &Endpoint) -> bool {
         match &self.carry {
-            // One read is one datagram, whole, whichever side has them.
-            Carry::User(buf) if to.datagrams().is_some() => buf.is_empty() && !self.empty_datagram,
+            // One read is one datagram, whole, whichever side has them; as many as go at once wait.
+            Carry::User(buf) if to.datagrams().is_some() => {
+                self.is_empty() || buf.free() >= DATAGRAM && !self.sizes.is_full()
+            }
             // In a stream datagrams are bytes like any other, as long as each comes whole.
-            Carry::User(buf) if from.datagrams().is_some() => CARRY - buf.bytes().len() >= DATAGRAM,
+            Carry::User(buf) if from.datagrams().is_some() => buf.free() >= DATAGRAM,
             Carry::User(buf) => !buf.is_full(),
             Carry::Kernel(pipe) => pipe.held() == 0,
             Carry::Through(_) => to.can_write(),
@@ -377,13 +382,13 @@ impl Pipe {
             Carry::User(buf) => {
                 let before = buf.bytes().len();
                 let moved = match to.datagrams() {
-                    Some(most) if self.sink != Sink::Nothing => from.read_piece(buf, most)?,
+                    Some(most) if self.sink != Sink::Nothing => {
+                        // What came before the source was one is one.
+                        self.sizes.cover(before);
+                        from.read_datagrams(buf, &mut self.sizes, most)?
+                    }
                     Some(_) | None => from.read(buf)?,
                 };
-                // Between datagram sockets an empty one goes over like any other.
-                self.empty_datagram = moved == Moved::Bytes(0)
-                    && from.datagrams().is_some()
-                    && to.datagrams().is_some();
                 tap.record(way, &buf.bytes()[before..]);
                 self.remember(before);
                 return Ok(moved);
@@ -416,15 +421,19 @@ impl Pipe {
                 buf.consume(n);
                 return Ok(Moved::Bytes(n));
             }
-            Carry::User(buf) => {
-                let moved = match to.write(buf.bytes())? {
-                    // What an empty datagram comes to when it is sent.
-                    Moved::Eof if self.empty_datagram => Moved::Bytes(0),
-                    moved @ (Moved::Bytes(_) | Moved::Blocked | Moved::Eof) => moved,
+            Carry::User(buf) if to.datagrams().is_some() => {
+                self.sizes.cover(buf.bytes().len());
+                let Some(count) = to.write_datagrams(buf.bytes(), &self.sizes)? else {
+                    return Ok(Moved::Blocked);
                 };
+                let n = self.sizes.pop(count);
+                buf.consume(n);
+                return Ok(Moved::Bytes(n));
+            }
+            Carry::User(buf) => {
+                let moved = to.write(buf.bytes())?;
                 if let Moved::Bytes(n) = moved {
                     buf.consume(n);
-                    self.empty_datagram = false;
                 }
                 return Ok(moved);
             }

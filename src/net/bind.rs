@@ -1,6 +1,7 @@
 //! Listening sockets: one address or all of both families, streams and datagrams, and Unix.
 
 use super::endpoint::{Endpoint, Io};
+use super::udp::Udp;
 use mio::net::{TcpListener, UdpSocket, UnixDatagram, UnixListener, UnixStream};
 use mio::unix::SourceFd;
 use mio::{Interest, Registry, Token};
@@ -327,7 +328,7 @@ impl Listener {
                 socket.connect(from)?;
                 registry.deregister(socket)?;
                 let socket = std::os::fd::AsFd::as_fd(socket).try_clone_to_owned()?;
-                let io = Io::udp(UdpSocket::from_std(socket.into()))?;
+                let io = Io::Udp(Udp::new(UdpSocket::from_std(socket.into()))?);
                 Ok(Some((Endpoint::new(io), Caller::Inet(from))))
             }
             Listener::UnixDatagram(socket, _) => {
@@ -391,7 +392,7 @@ impl Listener {
         {
             strays.push(Arrival::Datagram(buf[..n].to_vec(), Caller::Inet(from)));
         }
-        Ok(Some((Endpoint::new(Io::udp(socket)?), strays)))
+        Ok(Some((Endpoint::new(Io::Udp(Udp::new(socket)?)), strays)))
     }
 
     /// Do callers come in datagrams?

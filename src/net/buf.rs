@@ -27,7 +27,12 @@ impl Buf {
 
     /// Can it take no more?
     pub fn is_full(&self) -> bool {
-        self.end - self.start == self.capacity
+        self.free() == 0
+    }
+
+    /// How many bytes more it can take.
+    pub fn free(&self) -> usize {
+        self.capacity - (self.end - self.start)
     }
 
     /// What it holds, oldest first.

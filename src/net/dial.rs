@@ -3,6 +3,7 @@
 use super::bind::{self, SocketFile};
 use super::endpoint::{Endpoint, Io};
 use super::target::with_port;
+use super::udp::Udp;
 use mio::net::{TcpStream, UnixStream};
 use mio::{Interest, Registry, Token};
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
@@ -298,7 +299,7 @@ pub fn udp(address: SocketAddr, from: &Source) -> io::Result<Endpoint> {
         socket.bind(&source.into())?;
     }
     socket.connect(&address.into())?;
-    Ok(Endpoint::new(Io::udp(mio::net::UdpSocket::from_std(socket.into()))?))
+    Ok(Endpoint::new(Io::Udp(Udp::new(mio::net::UdpSocket::from_std(socket.into()))?)))
 }
 
 /// Takes a Unix datagram socket as the peer, from a socket file of ours that answers come to.

@@ -3,6 +3,7 @@
 use super::buf::Buf;
 use super::dtls;
 use super::tls::{Agreed, Tls};
+use super::udp::{Sizes, Udp};
 use crate::sys::fd::{Kind, Shared};
 use mio::event::Event;
 use mio::unix::SourceFd;
@@ -13,7 +14,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
 /// The largest UDP payload over IPv4: 65,535 less the headers of IP and UDP.
-const LARGEST_DATAGRAM: usize = 65_507;
+pub(super) const LARGEST_DATAGRAM: usize = 65_507;
 
 /// Room for one that comes: Unix sockets have longer ones, which are refused and not cut.
 pub const DATAGRAM: usize = 64 * 1024;
@@ -45,8 +46,8 @@ pub enum Io {
     Tcp(net::TcpStream),
     /// A Unix stream socket.
     Unix(net::UnixStream),
-    /// A UDP socket that is connected to this peer, by [`Io::udp`].
-    Udp(net::UdpSocket, SocketAddr),
+    /// A UDP socket that is connected to its peer.
+    Udp(Udp),
     /// A Unix datagram socket that is connected to its peer.
     UnixDatagram(net::UnixDatagram),
     /// Two one-way descriptors: our own standard input and output.
@@ -58,18 +59,6 @@ pub enum Io {
         /// Where bytes go to.
         tx: Option<Shared>,
     },
-}
-
-impl Io {
-    /// A UDP socket that is connected to its peer. What others sent before it was is dropped:
-    /// connect(2) lets it stay in the queue.
-    ///
-    /// # Errors
-    /// It has no peer.
-    pub fn udp(socket: net::UdpSocket) -> io::Result<Self> {
-        let peer = socket.peer_addr()?;
-        Ok(Io::Udp(socket, peer))
-    }
 }
 
 /// What is on top of the transport.
@@ -109,7 +98,7 @@ impl Endpoint {
         match &mut self.io {
             Io::Tcp(s) => registry.register(s, token, both),
             Io::Unix(s) => registry.register(s, token, both),
-            Io::Udp(s, _) => registry.register(s, token, both),
+            Io::Udp(udp) => registry.register(&mut udp.socket, token, both),
             Io::UnixDatagram(s) => registry.register(s, token, both),
             Io::Pair { rx, tx } => {
                 let halves = [(rx, Interest::READABLE), (tx, Interest::WRITABLE)];
@@ -131,10 +120,10 @@ impl Endpoint {
     /// # Errors
     /// Those of epoll_ctl(2).
     pub fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
-        if let Io::Udp(socket, _) = &mut self.io
+        if let Io::Udp(udp) = &mut self.io
             && std::mem::take(&mut self.registered)
         {
-            return registry.deregister(socket);
+            return registry.deregister(&mut udp.socket);
         }
         Ok(())
     }
@@ -299,6 +288,73 @@ impl Endpoint {
         outcome(result, &mut self.ready.rx)
     }
 
+    /// Reads for a sink of datagrams, and notes what became of each: one of at most `most` bytes
+    /// out of a stream, what is one there out of datagrams, several at once after
+    /// [`Endpoint::gather`].
+    ///
+    /// # Errors
+    /// As for [`Endpoint::read`].
+    pub fn read_datagrams(
+        &mut self,
+        buf: &mut Buf,
+        sizes: &mut Sizes,
+        most: usize,
+    ) -> io::Result<Moved> {
+        if self.datagrams().is_none() {
+            let moved = self.read_piece(buf, most)?;
+            if let Moved::Bytes(n @ 1..) = moved {
+                sizes.push(n);
+            }
+            return Ok(moved);
+        }
+        let (Layer::None, Io::Udp(udp)) = (&self.layer, &self.io) else {
+            let moved = self.read(buf)?;
+            if let Moved::Bytes(n) = moved {
+                sizes.push(n);
+            }
+            return Ok(moved);
+        };
+        let result = udp.read(buf.whole_space());
+        if let Ok((n, each)) = result {
+            buf.filled(n);
+            sizes.push_run(n, each);
+            return Ok(Moved::Bytes(n));
+        }
+        outcome(result.map(|(n, _)| n), &mut self.ready.rx)
+    }
+
+    /// Where bytes come in datagrams and nobody asks which, several may be read at once from now
+    /// on. A refusal only costs speed.
+    pub fn gather(&mut self) {
+        if let (Layer::None, Io::Udp(udp)) = (&self.layer, &mut self.io) {
+            udp.gather();
+        }
+    }
+
+    /// Sends the oldest of the datagrams in `bytes`, several at once where the kernel can; how
+    /// many went, `None` while it takes none.
+    ///
+    /// # Errors
+    /// Those of send(2).
+    pub fn write_datagrams(&mut self, bytes: &[u8], sizes: &Sizes) -> io::Result<Option<usize>> {
+        if let (Layer::None, Io::Udp(udp)) = (&self.layer, &mut self.io) {
+            let sent = udp.write(bytes, sizes);
+            return Ok(match sent {
+                Ok(count) => Some(count),
+                Err(e) => match outcome(Err(e), &mut self.ready.tx)? {
+                    Moved::Bytes(_) | Moved::Eof => Some(0),
+                    Moved::Blocked => None,
+                },
+            });
+        }
+        let first = sizes.first().unwrap_or_default();
+        Ok(match self.write(&bytes[..first])? {
+            // What an empty datagram comes to when it is sent.
+            Moved::Bytes(_) | Moved::Eof => Some(1),
+            Moved::Blocked => None,
+        })
+    }
+
     /// Looks at what has come without taking it, as much as fits: how much that is, 0 at the end
     /// of the stream, `None` while nothing is there.
     ///
@@ -428,7 +484,7 @@ impl Endpoint {
     pub fn addresses(&self) -> Option<(SocketAddr, SocketAddr)> {
         match &self.io {
             Io::Tcp(s) => Some((s.local_addr().ok()?, s.peer_addr().ok()?)),
-            Io::Udp(s, _) => Some((s.local_addr().ok()?, s.peer_addr().ok()?)),
+            Io::Udp(udp) => Some((udp.socket.local_addr().ok()?, udp.socket.peer_addr().ok()?)),
             Io::Unix(_) | Io::UnixDatagram(_) | Io::Pair { .. } => None,
         }
     }
@@ -550,12 +606,7 @@ impl Read for Io {
         match self {
             Io::Tcp(s) => s.read(buf),
             Io::Unix(s) => s.read(buf),
-            Io::Udp(s, peer) => loop {
-                let (n, from) = s.recv_from(buf)?;
-                if (from.ip(), from.port()) == (peer.ip(), peer.port()) {
-                    return Ok(n);
-                }
-            },
+            Io::Udp(udp) => Ok(udp.read(buf)?.0),
             Io::UnixDatagram(s) => {
                 let room = buf.len();
                 let (_, sent) = rustix::net::recv(s, buf, rustix::net::RecvFlags::TRUNC)?;
@@ -578,7 +629,7 @@ impl Write for Io {
         match self {
             Io::Tcp(s) => s.write(buf),
             Io::Unix(s) => s.write(buf),
-            Io::Udp(s, _) => s.send(buf),
+            Io::Udp(udp) => udp.socket.send(buf),
             Io::UnixDatagram(s) => s.send(buf),
             Io::Pair { tx: Some(tx), .. } => tx.write(buf),
             Io::Pair { tx: None, .. } => Err(rustix::io::Errno::BADF.into()),

@@ -21,3 +21,4 @@ pub mod nameservers;
 pub mod target;
 pub mod tls;
 pub mod trust;
+pub mod udp;

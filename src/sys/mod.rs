@@ -1,12 +1,13 @@
 //! What every platform must offer, and the only room where `unsafe` may live.
 //!
 //! Descriptors that are shared with other processes ([`fd`], [`stdio`]), bytes that never enter
-//! this process ([`splice`]), signals as events ([`signal`]), the lock that mail programs have
+//! this process ([`splice`]), datagrams that pass the kernel as one ([`segments`]), signals as events ([`signal`]), the lock that mail programs have
 //! ([`lock`]), and the socket questions that no crate asks ([`sockopt`]). Errors are `io::Error`;
 //! the words for people are made above.
 
 pub mod fd;
 pub mod lock;
+pub mod segments;
 pub mod signal;
 pub mod sockopt;
 pub mod splice;
