@@ -60,6 +60,10 @@ fn the_manual_page_has_every_variable_of_the_environment_that_the_source_names()
         .collect();
     let mut seen = 0;
     for file in sources(Path::new("src")) {
+        // What cargo tells the build script is no environment of ours.
+        if file.starts_with("src/build") {
+            continue;
+        }
         for (number, line) in lines(&read(file.to_str().unwrap())) {
             for name in variables(line) {
                 let file = file.display();

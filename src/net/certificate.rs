@@ -3,10 +3,12 @@
 use sha2::{Digest, Sha256};
 use std::net::IpAddr;
 use std::time::{SystemTime, UNIX_EPOCH};
+use x509_cert::attr::AttributeTypeAndValue;
 use x509_cert::der::asn1::OctetString;
-use x509_cert::der::{Decode, Encode};
+use x509_cert::der::{Decode, Encode, Tag, Tagged};
 use x509_cert::ext::pkix::SubjectAltName;
 use x509_cert::ext::pkix::name::GeneralName;
+use x509_cert::name::Name;
 use x509_cert::time::Time;
 
 /// The parts of a certificate that a person asks for.
@@ -46,8 +48,8 @@ impl Certificate {
         };
         let common_name = tbs.subject().common_name().ok().flatten();
         Some(Self {
-            subject: tbs.subject().to_string(),
-            issuer: tbs.issuer().to_string(),
+            subject: distinguished_name(tbs.subject()),
+            issuer: distinguished_name(tbs.issuer()),
             common_name: common_name.map(|name| name.value().into_owned()),
             names,
             not_before: point_in_time(tbs.validity().not_before),
@@ -99,6 +101,72 @@ pub(super) fn key_of(der: &[u8]) -> Option<(Vec<u8>, Vec<u8>)> {
         algorithm.extend(parameters.to_der().ok()?);
     }
     Some((algorithm, key.subject_public_key.raw_bytes().to_vec()))
+}
+
+/// A distinguished name as RFC 4514 writes it, the last part first.
+///
+/// The one of x509-cert has every name that there is an OID for, which is 36 KiB of pointers that
+/// the loader has to set at each start.
+fn distinguished_name(name: &Name) -> String {
+    let relative = name.iter_rdn().collect::<Vec<_>>().into_iter().rev();
+    let written = relative.map(|one| one.iter().map(attribute).collect::<Vec<_>>().join("+"));
+    written.collect::<Vec<_>>().join(",")
+}
+
+fn attribute(attribute: &AttributeTypeAndValue) -> String {
+    let oid = attribute.oid.to_string();
+    let value = &attribute.value;
+    let is_text = matches!(
+        value.tag(),
+        Tag::PrintableString | Tag::Utf8String | Tag::Ia5String | Tag::TeletexString
+    );
+    let text = std::str::from_utf8(value.value()).ok().filter(|_| is_text);
+    match (short_name(&oid), text) {
+        (Some(name), Some(text)) => format!("{name}={}", escaped(text)),
+        (Some(_) | None, _) => {
+            format!("{oid}=#{}", hex(&value.to_der().unwrap_or_default(), "").to_ascii_lowercase())
+        }
+    }
+}
+
+/// RFC 4514 §3, and what else is seen in certificates (RFC 4519, RFC 2985).
+fn short_name(oid: &str) -> Option<&'static str> {
+    Some(match oid {
+        "2.5.4.3" => "CN",
+        "2.5.4.4" => "SN",
+        "2.5.4.5" => "SERIALNUMBER",
+        "2.5.4.6" => "C",
+        "2.5.4.7" => "L",
+        "2.5.4.8" => "ST",
+        "2.5.4.9" => "STREET",
+        "2.5.4.10" => "O",
+        "2.5.4.11" => "OU",
+        "2.5.4.12" => "TITLE",
+        "2.5.4.15" => "BUSINESSCATEGORY",
+        "2.5.4.17" => "POSTALCODE",
+        "2.5.4.42" => "GN",
+        "2.5.4.97" => "ORGANIZATIONIDENTIFIER",
+        "0.9.2342.19200300.100.1.1" => "UID",
+        "0.9.2342.19200300.100.1.25" => "DC",
+        "1.2.840.113549.1.9.1" => "EMAILADDRESS",
+        _ => return None,
+    })
+}
+
+/// RFC 4514 §2.4.
+fn escaped(text: &str) -> String {
+    let mut out = String::new();
+    let last = text.len().saturating_sub(1);
+    for (at, c) in text.char_indices() {
+        match c {
+            '#' if at == 0 => out.push_str("\\#"),
+            ' ' if at == 0 || at == last => out.push_str("\\ "),
+            '"' | '+' | ',' | ';' | '<' | '>' | '\\' => out.extend(['\\', c]),
+            '\0'..='\x1f' | '\x7f' => out.push_str(&format!("\\{:02x}", u32::from(c))),
+            c => out.push(c),
+        }
+    }
+    out
 }
 
 fn name_of(name: &GeneralName) -> Option<String> {
@@ -204,6 +272,35 @@ mod tests {
     fn addresses_match_by_value_not_by_spelling() {
         assert!(matches("::1", "0:0::1"));
         assert!(!matches("127.0.0.1", "127.0.0.2"));
+    }
+
+    /// As x509-cert writes them, where it knows the same names.
+    #[test]
+    fn distinguished_names_are_written_as_the_rfc_has_it() {
+        use rcgen::DnType;
+        let mut params = rcgen::CertificateParams::default();
+        params.distinguished_name = rcgen::DistinguishedName::new();
+        for (kind, value) in [
+            (DnType::CountryName, "CH"),
+            (DnType::OrganizationName, "#1 + 2\\ <\"x\">; y"),
+            (DnType::OrganizationalUnitName, " a\rb "),
+            (DnType::CustomDnType(vec![1, 3, 6, 1, 4, 1, 1466, 0]), "Hi"),
+            (DnType::CommonName, "Lücke, Zoë"),
+        ] {
+            params.distinguished_name.push(kind, value);
+        }
+        let key = rcgen::KeyPair::generate().unwrap();
+        let certificate = params.self_signed(&key).unwrap();
+        let parsed = x509_cert::Certificate::from_der(certificate.der()).unwrap();
+        let name = parsed.tbs_certificate().subject();
+        let written = distinguished_name(name);
+        assert_eq!(
+            written,
+            "CN=Lücke\\, Zoë,1.3.6.1.4.1.1466.0=#0c024869,OU=\\ a\\0db\\ ,\
+             O=\\#1 \\+ 2\\\\ \\<\\\"x\\\"\\>\\; y,C=CH"
+        );
+        assert_eq!(written, name.to_string());
+        assert_eq!(distinguished_name(&Name::default()), "");
     }
 
     #[test]

@@ -2,8 +2,8 @@
 
 use super::{Act, DEFAULT_TEXT, IMAP, POP3, Rule, SMTP, State, What, When, Words};
 // A length of time is no clock.
+use crate::proto::script::grammar;
 use core::time::Duration;
-use regex::bytes::Regex;
 use std::sync::Mutex;
 
 pub(super) fn rule(spec: &str) -> Result<Rule, String> {
@@ -13,8 +13,7 @@ pub(super) fn rule(spec: &str) -> Result<Rule, String> {
     let (when, argument) = match when.split_once('~') {
         None => (when, None),
         Some((when, pattern)) => {
-            let re = Regex::new(pattern)
-                .map_err(|e| format!("{pattern:?} is no regular expression: {e}"))?;
+            let re = grammar::pattern(pattern).map_err(|why| format!("{pattern:?}: {why}"))?;
             (when, Some(re))
         }
     };
