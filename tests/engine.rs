@@ -5,9 +5,10 @@ mod tool;
 use mio::net::UnixStream;
 use ncat::engine::dialogue::{Dialogue, Outcome};
 use ncat::engine::manners::{Manners, PeerEnd};
+use ncat::engine::pipe::{CARRY, Pipe, Sink};
 use ncat::engine::reactor::Reactor;
 use ncat::engine::relay::Relay;
-use ncat::engine::tap::Tap;
+use ncat::engine::tap::{Tap, Way};
 use ncat::engine::{Conversation, Status, Trouble};
 use ncat::net::buf::Buf;
 use ncat::net::endpoint::{Endpoint, Io};
@@ -126,6 +127,27 @@ fn a_stuck_sink_stops_the_source() {
         }
         assert!(taken < 4 << 20, "{taken} bytes taken with nobody reading");
     }
+}
+
+#[test]
+fn a_sink_that_never_catches_up_is_spliced_to_all_the_same() {
+    let ((mut from, mut source), (mut to, mut sink)) = (end(), end());
+    source.set_nonblocking(true).unwrap();
+    let mut pipe = Pipe::new(Buf::new(CARRY), Sink::Told, true);
+    let (mut put, mut got) = (0, 0);
+    while !pipe.is_spliced() {
+        // More waits at the source than the sink takes, always.
+        while let Ok(n) = source.write(&[7; 65536]) {
+            put += n;
+        }
+        from.assume_ready();
+        to.assume_ready();
+        pipe.pump(&mut from, &mut to, (&mut tap(true), Way::Sent), 1 << 20, now()).unwrap();
+        got += sink.read(&mut [0; 4096]).unwrap();
+        assert!(got < 2 << 20, "{got} of {put} bytes have come, and all were copied");
+    }
+    drop(source);
+    drop(sink);
 }
 
 #[test]

@@ -294,7 +294,7 @@ impl Pipe {
     /// Swaps the empty buffer for a kernel pipe once a buffer's worth has gone through: a short
     /// session is not worth the pipe.
     fn go_blind(&mut self, from: &mut Endpoint, to: &Endpoint) {
-        if !self.may_splice || self.given < LONG || !self.is_empty() {
+        if !self.is_due() || !self.is_empty() {
             return;
         }
         self.may_splice = false; // one try, successful or not
@@ -312,8 +312,15 @@ impl Pipe {
         }
     }
 
+    /// Is it time for a kernel pipe?
+    fn is_due(&self) -> bool {
+        self.may_splice && self.given >= LONG
+    }
+
     fn has_room(&self, from: &Endpoint, to: &Endpoint) -> bool {
         match &self.carry {
+            // A sink that is slower than its source would never see the buffer empty.
+            Carry::User(_) if self.is_due() => self.is_empty(),
             // One read is one datagram, whole, whichever side has them; as many as go at once wait.
             Carry::User(buf) if to.datagrams().is_some() => {
                 self.is_empty() || buf.free() >= DATAGRAM && !self.sizes.is_full()
