@@ -100,6 +100,7 @@ impl Tls {
 
     fn new(mut conn: Connection) -> Self {
         conn.set_buffer_limit(Some(SEND_LIMIT));
+        crate::sys::memory::keep_freed();
         Self {
             conn,
             first_words: Vec::new(),

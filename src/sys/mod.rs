@@ -1,12 +1,16 @@
 //! What every platform must offer, and the only room where `unsafe` may live.
 //!
 //! Descriptors that are shared with other processes ([`fd`], [`stdio`]), bytes that never enter
-//! this process ([`splice`]), datagrams that pass the kernel as one ([`segments`]), signals as events ([`signal`]), the lock that mail programs have
-//! ([`lock`]), and the socket questions that no crate asks ([`sockopt`]). Errors are `io::Error`;
-//! the words for people are made above.
+//! this process ([`splice`]), datagrams that pass the kernel as one ([`segments`]), signals as
+//! events ([`signal`]), the lock that mail programs have ([`lock`]), what becomes of freed memory
+//! ([`memory`]), Lua's mathematics (`math`), and the socket questions that no crate asks ([`sockopt`]). Errors are
+//! `io::Error`; the words for people are made above.
 
 pub mod fd;
 pub mod lock;
+#[cfg(all(feature = "lua", target_os = "linux", target_env = "gnu"))]
+pub mod math;
+pub mod memory;
 pub mod segments;
 pub mod signal;
 pub mod sockopt;
