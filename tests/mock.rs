@@ -4,7 +4,7 @@ mod tool;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpStream};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 use tool::{
     NCAT, Running, arg, dir, file_in, have, ncat, noise, run, run_other, same, serving, spawn,
@@ -779,4 +779,71 @@ print(back.get_payload()[0]['Subject'])
     python(script, port).finish().expect_code(0);
     let kept = server.finish().expect_code(0);
     assert!(kept.text().contains("Return-Path: <>\nReceived: from"), "{}", kept.text());
+}
+
+/// A server whose standard output nobody reads until the test does.
+fn unread(options: &[&str]) -> (Running, u16, std::io::PipeReader) {
+    let (rx, tx) = std::io::pipe().unwrap();
+    let mut command = Command::new(NCAT);
+    command.args(["-v", "-l"]).args(options).args(["127.0.0.1", "0"]);
+    command.stdin(Stdio::null()).stdout(tx).stderr(Stdio::piped());
+    let server = spawn(command);
+    let port = server.port();
+    (server, port, rx)
+}
+
+/// A client that sends this.
+fn sends(port: u16, body: &[u8]) -> Running {
+    let place = format!("127.0.0.1:{port}");
+    let mut client = ncat(&["--smtp", &place, "--from", "a@b", "--to", "c@d"]);
+    client.send_all(body);
+    client
+}
+
+#[test]
+fn a_reader_who_stops_stops_no_caller_and_gets_all_when_it_reads_on() {
+    let (server, port, mut rx) = unread(&["-k", "--smtp"]);
+    let big = [b"big\n".as_slice(), &b"line after line\n".repeat(20_000)].concat();
+    // More than a pipe takes: what has begun is kept.
+    sends(port, &big).wait().expect_code(0);
+    let mut second = sends(port, b"second\n");
+    server.wait_stderr("nobody reads standard output: its message waits");
+    let other = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    other.set_read_timeout(Some(Duration::from_secs(2))).unwrap();
+    let mut greeting = String::new();
+    BufReader::new(&other).read_line(&mut greeting).unwrap();
+    assert!(greeting.starts_with("220 "), "{greeting}");
+    drop(other);
+    assert!(!second.has_ended());
+    let reader = std::thread::spawn(move || {
+        let mut all = Vec::new();
+        rx.read_to_end(&mut all).unwrap();
+        all
+    });
+    second.wait().expect_code(0);
+    server.signal("TERM");
+    server.wait().expect_code(143);
+    let all = messages(&reader.join().unwrap());
+    assert_eq!(all.len(), 2);
+    assert!(all[0].ends_with(&big) && all[1].ends_with(b"second\n"));
+}
+
+#[test]
+fn a_reader_who_never_reads_on_costs_messages_and_nothing_else() {
+    let (server, port, rx) = unread(&["-k", "--smtp"]);
+    sends(port, &b"line after line\n".repeat(20_000)).wait().expect_code(0);
+    sends(port, b"second\n").wait().expect_code(75).expect_stderr("451");
+    server.wait_stderr("could not be kept: nobody reads standard output");
+    server.signal("TERM");
+    server.wait().expect_code(143);
+    drop(rx);
+    // A server for one waits for its reader before it ends.
+    let (mut server, port, mut rx) = unread(&["--smtp"]);
+    let big = b"line after line\n".repeat(20_000);
+    sends(port, &big).wait().expect_code(0);
+    assert!(!server.has_ended());
+    let mut all = Vec::new();
+    rx.read_to_end(&mut all).unwrap();
+    assert!(messages(&all)[0].ends_with(&big));
+    server.wait().expect_code(0);
 }

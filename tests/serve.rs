@@ -4,7 +4,8 @@ mod tool;
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream, UdpSocket};
-use tool::{arg, dir, have, noise, run, run_other, same, serving};
+use std::process::{Command, Stdio};
+use tool::{NCAT, arg, dir, have, noise, run, run_other, same, serving, spawn};
 
 fn udp(port: u16) -> UdpSocket {
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
@@ -182,6 +183,42 @@ fn requests_are_shown_and_said_back() {
     let shown = server.finish().expect_code(0);
     let said = [first.as_bytes(), b"\n", &second.stdout, b"\n"].concat();
     same(&shown.stdout, &said);
+}
+
+#[test]
+fn requests_that_nobody_reads_stop_nobody() {
+    let (mut rx, tx) = std::io::pipe().unwrap();
+    let mut command = Command::new(NCAT);
+    command.args(["-v", "-lk", "--serve", "http-dump", "127.0.0.1", "0"]);
+    command.stdin(Stdio::null()).stdout(tx).stderr(Stdio::piped());
+    let server = spawn(command);
+    let port = server.port();
+    let body = noise(100_000);
+    for _ in 0..3 {
+        let mut caller = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        caller.set_read_timeout(Some(tool::DEADLINE)).unwrap();
+        let head = format!(
+            "POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: {}\r\n\r\n",
+            body.len()
+        );
+        caller.write_all(head.as_bytes()).unwrap();
+        caller.write_all(&body).unwrap();
+        let mut answer = Vec::new();
+        caller.read_to_end(&mut answer).unwrap();
+        assert!(answer.starts_with(b"HTTP/1.1 200") && answer.ends_with(&body));
+    }
+    let reader = std::thread::spawn(move || {
+        let mut all = Vec::new();
+        let mut part = [0; 65536];
+        while memchr::memmem::find_iter(&all, &body).count() < 3 {
+            let n = rx.read(&mut part).unwrap();
+            assert!(n > 0, "the end came after {} bytes", all.len());
+            all.extend_from_slice(&part[..n]);
+        }
+    });
+    reader.join().unwrap();
+    server.signal("TERM");
+    server.wait().expect_code(143);
 }
 
 #[test]

@@ -2,7 +2,8 @@
 
 use super::files::{self, Found};
 use super::guests::Welcome;
-use super::talk::{SafeOutput, Session};
+use super::printer::Printer;
+use super::talk::Session;
 use super::visit::{Business, Turn, Visit};
 use crate::engine::dialogue::{Dialogue, Outcome};
 use crate::engine::manners::{Manners, PeerEnd};
@@ -15,7 +16,6 @@ use crate::proto::mbox::asctime;
 use crate::proto::services::{self, Service};
 use crate::report::Report;
 use std::cell::RefCell;
-use std::io::{self, Write};
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -41,11 +41,10 @@ pub enum Serve {
 pub(super) struct House<'a> {
     serve: &'a Serve,
     idle: Option<Duration>,
-    safe_output: SafeOutput,
     handshake: Duration,
     report: &'a Report,
     /// Nobody reads standard output any more, or it cannot be written: why.
-    broken: RefCell<Option<io::Error>>,
+    printer: RefCell<Printer>,
 }
 
 impl<'a> House<'a> {
@@ -62,8 +61,8 @@ impl<'a> House<'a> {
                 Error::machine(format!("cannot serve {}: {}", root.display(), words(&e)))
             })?;
         }
-        let (idle, safe_output) = (session.manners.idle, session.safe_output);
-        Ok(Self { serve, idle, safe_output, handshake, report, broken: RefCell::new(None) })
+        let printer = RefCell::new(Printer::new(session.safe_output));
+        Ok(Self { serve, idle: session.manners.idle, handshake, report, printer })
     }
 
     /// Makes a conversation of each caller.
@@ -83,13 +82,14 @@ impl<'a> House<'a> {
         })
     }
 
-    /// Why nothing more can be shown, once: everybody may as well go.
-    pub(super) fn broken(&self) -> Option<Result<Exit, Error>> {
-        let e = self.broken.borrow_mut().take()?;
-        Some(match e.kind() == io::ErrorKind::BrokenPipe {
-            true => Ok(Exit::DONE),
-            false => Err(Error::machine(format!("cannot write standard output: {}", words(&e)))),
-        })
+    /// How it goes with standard output (`Printer::judge`).
+    pub(super) fn judge(&self, now: Instant) -> (Option<Instant>, Option<Result<Exit, Error>>) {
+        self.printer.borrow_mut().judge(now)
+    }
+
+    /// Waits until all is printed (`Printer::finish`).
+    pub(super) fn finish(&self) -> Result<(), Error> {
+        self.printer.borrow_mut().finish()
     }
 }
 
@@ -160,13 +160,15 @@ impl Caller<'_> {
                 dialogue.machine_mut().feed(octets);
             }
             Event::Dumped(request) => {
-                let mut out = io::stdout().lock();
                 // Requests are told from each other, whatever their bodies end with.
                 let end: &[u8] = if request.ends_with(b"\n") { b"" } else { b"\n" };
-                let shown = self.house.safe_output.shown([&request, end].concat());
-                let written = out.write_all(&shown).and_then(|()| out.flush());
-                if let Err(e) = written {
-                    *self.house.broken.borrow_mut() = Some(e);
+                let printed = self.house.printer.borrow_mut().queue(&[&request, end].concat());
+                // An error ends the server, which says it.
+                if matches!(printed, Ok(false)) {
+                    self.house.report.warning(format_args!(
+                        "a request from {} is not printed: nobody reads standard output",
+                        self.name
+                    ));
                 }
             }
             Event::Story(what) => {

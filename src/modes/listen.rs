@@ -414,7 +414,7 @@ impl<'a> Server<'a> {
     fn play_many(self, script: &Script, listeners: Vec<Listener>, tap: Tap) -> Result<Exit, Error> {
         let (plan, report) = (self.plan(script), self.report);
         let guests = Guests::new(script::callers(&plan, tap, report), report, FIRST);
-        self.serve_each(guests, listeners, || None)
+        self.serve_each(guests, listeners, |_| (None, None))
     }
 
     fn first_caller(&mut self, listeners: &mut Vec<Listener>) -> Result<First, Error> {
@@ -490,7 +490,7 @@ impl<'a> Server<'a> {
         let serving = Serving::of(program, &self.config.session, self.handshake());
         let welcome = serve::commands(&serving, tap, self.report);
         let guests = Guests::new(welcome, self.report, FIRST);
-        self.serve_each(guests, listeners, || None)
+        self.serve_each(guests, listeners, |_| (None, None))
     }
 
     /// Callers who are connected to somebody else: one, or many at once.
@@ -510,7 +510,7 @@ impl<'a> Server<'a> {
         if !self.config.keep_open {
             guests = guests.remembering();
         }
-        self.serve_each(guests, listeners, || None)
+        self.serve_each(guests, listeners, |_| (None, None))
     }
 
     /// Callers of a mock mail server: one, or many at once.
@@ -532,7 +532,8 @@ impl<'a> Server<'a> {
         if !self.config.keep_open {
             guests = guests.remembering();
         }
-        self.serve_each(guests, listeners, || mock.broken())
+        let result = self.serve_each(guests, listeners, |now| mock.judge(now));
+        printed(result, || mock.finish())
     }
 
     /// Callers of what is built in: one, or many at once.
@@ -542,7 +543,8 @@ impl<'a> Server<'a> {
         if !self.config.keep_open {
             guests = guests.remembering();
         }
-        self.serve_each(guests, listeners, || house.broken())
+        let result = self.serve_each(guests, listeners, |now| house.judge(now));
+        printed(result, || house.finish())
     }
 
     /// Many callers, who ask us to connect them to somebody else.
@@ -557,14 +559,14 @@ impl<'a> Server<'a> {
         let shop = Shop::new(proxying.clone(), self.config.family, ports, self.handshake(), idle);
         let report = self.report;
         let guests = Guests::new(proxy::callers(&shop, &registry, report), report, FIRST);
-        self.serve_each(guests, listeners, || None)
+        self.serve_each(guests, listeners, |_| (None, None))
     }
 
     fn serve_each<B: Business>(
         mut self,
         mut guests: Guests<'_, B>,
         listeners: Vec<Listener>,
-        mut broken: impl FnMut() -> Option<Result<Exit, Error>>,
+        mut judge: impl FnMut(Instant) -> (Option<Instant>, Option<Result<Exit, Error>>),
     ) -> Result<Exit, Error> {
         let mut door = self.door(listeners);
         let mut alone = Alone::since(self.reactor.now(), self.config);
@@ -576,8 +578,9 @@ impl<'a> Server<'a> {
             for key in gone {
                 door.goodbye(key);
             }
+            let (look_again, end) = judge(now);
             if leaving.is_none()
-                && let Some(result) = broken()
+                && let Some(result) = end
             {
                 // Who is here is told why; nobody else comes.
                 door.close();
@@ -594,7 +597,8 @@ impl<'a> Server<'a> {
                 return result;
             }
             let grace = leaving.as_ref().map(|(until, _)| *until);
-            let until = [guests.deadline(), door.deadline(now), grace, alone.deadline()];
+            let until =
+                [guests.deadline(), door.deadline(now), grace, alone.deadline(), look_again];
             let until = until.into_iter().flatten().min();
             self.wait(busy, until, |at, event| match at.key {
                 HOUSE => door.knock(at),
@@ -762,4 +766,16 @@ impl Hall for Room {
         let token = Address { key: key + FIRST, side: REMOTE }.into();
         self.endpoint(key).map_or(Ok(()), |endpoint| endpoint.register(registry, token))
     }
+}
+
+/// Whoever reads what was printed gets all of it, unless a signal ends us.
+fn printed(
+    result: Result<Exit, Error>,
+    finish: impl FnOnce() -> Result<(), Error>,
+) -> Result<Exit, Error> {
+    let exit = result?;
+    if exit.0 < 128 {
+        finish()?;
+    }
+    Ok(exit)
 }

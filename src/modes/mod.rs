@@ -16,6 +16,7 @@ pub mod lua;
 pub mod mail;
 pub mod mock;
 mod open;
+mod printer;
 pub mod proxy;
 mod script;
 pub mod secure;

@@ -23,7 +23,7 @@ use crate::term::safe::{Safe, Trust, quote};
 use regex::bytes::Regex;
 use std::convert::Infallible;
 use std::fs::File;
-use std::io::{self, IsTerminal};
+use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -46,24 +46,13 @@ impl SafeOutput {
         if local.is_shown() { self.safe() } else { None }
     }
 
-    fn safe(self) -> Option<Safe> {
+    /// The same for an end where a person looks.
+    pub(super) fn safe(self) -> Option<Safe> {
         match self {
             SafeOutput::Auto => Some(Safe::new(Trust::Colours)),
             SafeOutput::Strict => Some(Safe::new(Trust::Text)),
             SafeOutput::Off => None,
         }
-    }
-
-    /// What a stranger has sent, as it goes to our own standard output: where a person looks at
-    /// that, harmless.
-    pub(super) fn shown(self, bytes: Vec<u8>) -> Vec<u8> {
-        let Some(mut safe) = self.safe().filter(|_| io::stdout().is_terminal()) else {
-            return bytes;
-        };
-        let mut out = Vec::with_capacity(bytes.len());
-        safe.pass(&bytes, &mut out);
-        safe.finish(&mut out);
-        out
     }
 }
 

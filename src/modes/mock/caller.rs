@@ -16,6 +16,7 @@ use crate::net::tls::Tls;
 use crate::proto::fault::{Act, What};
 use crate::proto::proxied;
 use crate::proto::serving::{Delivery, Event, Protection, Server};
+use crate::proto::store::Refusal;
 use crate::term::safe::quote;
 use std::net::SocketAddr;
 use std::sync::{Arc, PoisonError};
@@ -268,7 +269,8 @@ impl<'a> Caller<'a> {
         Tls::server(Arc::clone(config)).map_err(|failure| Error::machine(failure.to_string()))
     }
 
-    /// Keeps a message, or waits for a mailbox that another program has locked.
+    /// Keeps a message, or waits for a mailbox that another program has locked, or for whoever reads
+    /// what we print.
     fn keep(
         &mut self,
         mut talk: Talk,
@@ -278,13 +280,23 @@ impl<'a> Caller<'a> {
     ) -> Phase {
         let around = Around::of(&self.name, talk.peer());
         let mut keeper = self.mock.keeper.lock().unwrap_or_else(PoisonError::into_inner);
-        let kept = keeper.keep(&delivery, &around);
+        let mut kept = keeper.keep(&delivery, &around);
         drop(keeper);
-        if is_in_use(&kept) && now < until {
-            if now + LOCKED == until {
-                self.story("another program has the mailbox locked: its message waits");
+        if is_in_use(&kept) {
+            let is_printed = self.mock.config.keep.place.is_none();
+            let why = match is_printed {
+                true => "nobody reads standard output",
+                false => "another program has the mailbox locked",
+            };
+            if now < until {
+                if now + LOCKED == until {
+                    self.story(&format!("{why}: its message waits"));
+                }
+                return Phase::Waiting(talk, delivery, until, now + TRY_AGAIN);
             }
-            return Phase::Waiting(talk, delivery, until, now + TRY_AGAIN);
+            if is_printed {
+                kept.iter_mut().for_each(|one| one.outcome = Err(Refusal::Broken(why.to_owned())));
+            }
         }
         for (at, one) in kept.iter().enumerate() {
             match &one.outcome {

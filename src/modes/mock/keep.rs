@@ -4,6 +4,7 @@ use super::bounce;
 use crate::mailbox::Place;
 use crate::mailbox::memory::Memory;
 use crate::modes::json;
+use crate::modes::printer::Printer;
 use crate::modes::talk::SafeOutput;
 use crate::net::endpoint::Endpoint;
 use crate::proto::mbox::{Mboxrd, asctime};
@@ -12,7 +13,6 @@ use crate::proto::store::{self, Flags, INBOX, Refusal};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use mail_parser::DateTime;
-use std::io::{self, Write};
 use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -77,19 +77,12 @@ impl Kept {
 pub(super) struct Keeper {
     how: Keep,
     host: String,
-    safe_output: SafeOutput,
-    /// Nobody reads standard output any more, or it cannot be written: why.
-    broken: Option<io::Error>,
+    pub(super) printer: Printer,
 }
 
 impl Keeper {
     pub(super) fn new(how: &Keep, host: &str, safe_output: SafeOutput) -> Self {
-        Self { how: how.clone(), host: host.to_owned(), safe_output, broken: None }
-    }
-
-    /// Why nothing more can be kept.
-    pub(super) fn broken(&mut self) -> Option<io::Error> {
-        self.broken.take()
+        Self { how: how.clone(), host: host.to_owned(), printer: Printer::new(safe_output) }
     }
 
     /// Keeps a message: what became of it for each recipient.
@@ -141,7 +134,7 @@ impl Keeper {
             let paths: Vec<_> = paths.map(|file| file.display().to_string()).collect();
             let told = object(delivery, around, &id, &head, &paths, now);
             // The message is kept; that nobody hears of it is another matter.
-            let _ = self.write(told.as_bytes());
+            let _ = self.printer.queue(told.as_bytes());
         }
         outcome
     }
@@ -165,23 +158,24 @@ impl Keeper {
             mbox.encode(&delivery.content, &mut out);
             mbox.end(&mut out);
         }
-        self.write(&self.safe_output.shown(out))
+        self.write(&out)
     }
 
     fn write(&mut self, bytes: &[u8]) -> Result<(), Refusal> {
-        let mut stdout = io::stdout().lock();
-        stdout.write_all(bytes).and_then(|()| stdout.flush()).map_err(|e| {
-            let refusal = match e.raw_os_error() {
+        match self.printer.print(bytes) {
+            Ok(true) => Ok(()),
+            // Whoever reads it is behind.
+            Ok(false) => Err(Refusal::InUse),
+            Err(e) => Err(match e.raw_os_error() {
                 Some(libc::ENOSPC | libc::EDQUOT | libc::EFBIG) => Refusal::Full,
                 _ => Refusal::Broken(crate::error::words(&e)),
-            };
-            self.broken = Some(e);
-            refusal
-        })
+            }),
+        }
     }
 }
 
-/// Another program has all of the mailboxes locked: nothing has been kept, and may be soon.
+/// Another program has all of the mailboxes locked, or is behind with reading what we print:
+/// nothing has been kept, and may be soon.
 pub(super) fn is_in_use(kept: &[Kept]) -> bool {
     !kept.is_empty() && kept.iter().all(|one| one.outcome == Err(Refusal::InUse))
 }

@@ -10,7 +10,7 @@ use super::door::Armour;
 use super::guests::Welcome;
 use super::talk::SafeOutput;
 use crate::engine::tap::Tap;
-use crate::error::{Error, Exit, words};
+use crate::error::{Error, Exit};
 use crate::mailbox::memory::Memory;
 use crate::net::endpoint::Endpoint;
 use crate::proto::fault::Faults;
@@ -21,7 +21,6 @@ use crate::report::Report;
 use caller::Caller;
 pub use keep::Keep;
 use keep::Keeper;
-use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -114,13 +113,14 @@ impl<'a> Mock<'a> {
         })
     }
 
-    /// Why nothing more can be kept, once: everybody may as well go.
-    pub(super) fn broken(&self) -> Option<Result<Exit, Error>> {
-        let e = self.keeper.lock().unwrap_or_else(PoisonError::into_inner).broken()?;
-        Some(match e.kind() == io::ErrorKind::BrokenPipe {
-            true => Ok(Exit::DONE),
-            false => Err(Error::machine(format!("cannot write standard output: {}", words(&e)))),
-        })
+    /// How it goes with standard output (`Printer::judge`).
+    pub(super) fn judge(&self, now: Instant) -> (Option<Instant>, Option<Result<Exit, Error>>) {
+        self.keeper.lock().unwrap_or_else(PoisonError::into_inner).printer.judge(now)
+    }
+
+    /// Waits until all is printed (`Printer::finish`).
+    pub(super) fn finish(&self) -> Result<(), Error> {
+        self.keeper.lock().unwrap_or_else(PoisonError::into_inner).printer.finish()
     }
 
     /// Where its callers find their mail.
