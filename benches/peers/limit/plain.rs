@@ -7,6 +7,7 @@ use rustix::fs::{FileType, fstat};
 use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, SpliceFlags, fcntl_setpipe_size, pipe_with, splice};
 use rustix::stdio::{stdin, stdout};
+use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd};
 
@@ -56,6 +57,29 @@ pub(crate) fn relay(args: &[&str]) -> Outcome {
     through_a_pipe(from.as_fd(), to.as_fd())?;
     to.shutdown(Shutdown::Write)?;
     through_a_pipe(to.as_fd(), from.as_fd())
+}
+
+/// `PORT TARGET-PORT`: both directions between two sockets, read and written by one thread.
+pub(crate) fn echo_relay(args: &[&str]) -> Outcome {
+    let here = accept(number(args, 0)?)?;
+    let there = TcpStream::connect((Ipv4Addr::LOCALHOST, number::<u16>(args, 1)?))?;
+    here.set_nodelay(true)?;
+    there.set_nodelay(true)?;
+    let mut buf = [0; 64 * 1024];
+    loop {
+        let mut fds = [PollFd::new(&here, PollFlags::IN), PollFd::new(&there, PollFlags::IN)];
+        poll(&mut fds, None)?;
+        let ready = fds.map(|fd| !fd.revents().is_empty());
+        for (is_ready, mut from, mut to) in [(ready[0], &here, &there), (ready[1], &there, &here)] {
+            if is_ready {
+                let n = from.read(&mut buf)?;
+                if n == 0 {
+                    return Ok(());
+                }
+                to.write_all(&buf[..n])?;
+            }
+        }
+    }
 }
 
 fn accept(port: u16) -> std::io::Result<TcpStream> {

@@ -5,14 +5,21 @@ use crate::tool::{Outcome, number};
 
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token};
+use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg, setsockopt, sockopt};
+use rustix::io::{ReadWriteFlags, preadv2};
 use rustix::net::{RecvFlags, recv};
+use rustix::pipe::fcntl_setpipe_size;
+use rustix::stdio::{stdin, stdout};
 use std::collections::BTreeMap;
-use std::io::{ErrorKind, IoSlice, Read, Write};
+use std::io::{ErrorKind, IoSlice, IoSliceMut, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::process::{Child, Command, Stdio};
 
 const DOOR: Token = Token(usize::MAX);
+
+/// So many datagrams of ours fit what the kernel takes at once.
+const MOST: usize = 65_507 / SIZE;
 
 /// A loop around a listener: who is new, who has said something, who is gone.
 struct Server {
@@ -142,36 +149,43 @@ pub(crate) fn spawn(args: &[&str]) -> Outcome {
     Ok(())
 }
 
-/// `PORT`: standard input, a pipe in packet mode, to a UDP socket, one each.
+/// `PORT`: standard input, a pipe in packet mode, to a UDP socket: what there is, in one send.
 pub(crate) fn udp_send(args: &[&str]) -> Outcome {
     let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
     socket.connect((Ipv4Addr::LOCALHOST, number::<u16>(args, 0)?))?;
-    let mut buf = [0; 64 * 1024];
+    fcntl_setpipe_size(stdin(), 1024 * 1024)?;
+    let mut buf = vec![0; MOST * SIZE];
     loop {
-        let n = rustix::io::read(rustix::stdio::stdin(), &mut buf)?;
-        if n == 0 {
+        let mut held = rustix::io::read(stdin(), &mut buf[..SIZE])?;
+        if held == 0 {
             return Ok(());
         }
+        while held < buf.len() {
+            let mut space = [IoSliceMut::new(&mut buf[held..held + SIZE])];
+            match preadv2(stdin(), &mut space, u64::MAX, ReadWriteFlags::NOWAIT) {
+                Ok(0) | Err(_) => break,
+                Ok(n) => held += n,
+            }
+        }
+        let size = u16::try_from(SIZE)?;
+        let parts = [IoSlice::new(&buf[..held])];
+        let sizes = [ControlMessage::UdpGsoSegments(&size)];
         // Nobody there any more: as with a datagram that is lost.
-        let _ = socket.send(&buf[..n]);
+        let _ = sendmsg::<()>(socket.as_raw_fd(), &parts, &sizes, MsgFlags::empty(), None);
     }
 }
 
-/// `PORT`: a UDP socket to standard output: what there is, in one write.
+/// `PORT`: a UDP socket to standard output, as many datagrams as the kernel has put together.
 pub(crate) fn udp_receive(args: &[&str]) -> Outcome {
     let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, number::<u16>(args, 0)?))?;
-    let mut buf = vec![0; 64 * SIZE];
+    setsockopt(&socket, sockopt::UdpGroSegment, &true)?;
+    fcntl_setpipe_size(stdout(), 1024 * 1024)?;
+    let mut buf = vec![0; 64 * 1024];
     loop {
-        let (mut held, _) = recv(&socket, &mut buf[..], RecvFlags::empty())?;
-        while held + SIZE <= buf.len() {
-            match recv(&socket, &mut buf[held..], RecvFlags::DONTWAIT) {
-                Ok((n, _)) => held += n,
-                Err(_) => break,
-            }
-        }
+        let (held, _) = recv(&socket, &mut buf[..], RecvFlags::empty())?;
         let mut rest = &buf[..held];
         while !rest.is_empty() {
-            rest = &rest[rustix::io::write(rustix::stdio::stdout(), rest)?..];
+            rest = &rest[rustix::io::write(stdout(), rest)?..];
         }
     }
 }

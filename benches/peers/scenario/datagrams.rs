@@ -5,7 +5,7 @@ use super::{Scenario, contender};
 use crate::shape::Shape;
 use crate::shape::datagrams::Datagrams;
 use crate::target::Target;
-use crate::target::Versus::BestPeer;
+use crate::target::Versus::{BestPeer, Limit as TheLimit};
 
 pub(super) fn all() -> Vec<Scenario> {
     vec![Scenario {
@@ -47,11 +47,11 @@ pub(super) fn all() -> Vec<Scenario> {
             ),
             contender(
                 Limit,
-                "limit: one send, one recv each",
+                "limit: several at once, by GSO and GRO",
                 "tool:limit-udp-receive {port}",
                 "tool:limit-udp-send {port}",
             ),
         ],
-        targets: vec![Target::value(BestPeer, 2.0)],
+        targets: vec![Target::value(BestPeer, 2.0), Target::value(TheLimit, 0.7)],
     }]
 }

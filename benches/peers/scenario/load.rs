@@ -160,8 +160,13 @@ fn latency() -> Scenario {
                 "",
             ),
             contender(Limit, "limit: nothing between", "tool:echo {port}", ""),
+            contender(Limit, "limit of a relay", "tool:limit-echo-relay {port} {back}", ""),
         ],
-        targets: vec![Target::value(Named("socat"), 1.0), Target::value(TheLimit, 1.35)],
+        targets: vec![
+            Target::value(Named("socat"), 1.0),
+            Target::value(TheLimit, 1.35),
+            Target::value(Named("limit of a relay"), 1.1),
+        ],
     }
 }
 

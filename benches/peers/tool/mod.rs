@@ -38,6 +38,7 @@ pub(crate) fn play(args: &[String]) -> Outcome {
         "limit-sendfile" => limit::plain::sendfile(&rest),
         "limit-both" => limit::plain::both(&rest),
         "limit-relay" => limit::plain::relay(&rest),
+        "limit-echo-relay" => limit::plain::echo_relay(&rest),
         "limit-tls-send" => limit::tls::send(&rest),
         "limit-tls-receive" => limit::tls::receive(&rest),
         "limit-accept" => limit::servers::accept(&rest),
