@@ -16,10 +16,11 @@ use crate::proto::store::{self, Flags, Refusal, Store, Stores};
 use maildir::Maildir;
 use mbox::Mbox;
 pub use memory::now;
-use std::fs::File;
+use std::fs::{File, TryLockError};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// Which mailbox a recipient has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -213,8 +214,34 @@ fn sync_dir(dir: &Path) -> io::Result<()> {
     File::open(dir)?.sync_all()
 }
 
+/// Another process of ours has a lock for milliseconds, unless it has been stopped inside.
+const OURS: u32 = 50;
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// Takes a lock that only programs like this one have. One that dies lets go of it.
+///
+/// # Errors
+/// `WouldBlock`, which becomes [`Refusal::InUse`], if it does not come free in a second.
+fn lock_ours(file: &File) -> io::Result<()> {
+    for _ in 0..OURS {
+        match file.try_lock() {
+            Ok(()) => return Ok(()),
+            Err(TryLockError::WouldBlock) => {}
+            Err(TryLockError::Error(e)) => return Err(e),
+        }
+        // There is no event for a lock that comes free.
+        #[allow(clippy::disallowed_methods)]
+        std::thread::sleep(PAUSE);
+    }
+    Err(io::ErrorKind::WouldBlock.into())
+}
+
+
 /// What the system says, as the reason of a store.
 fn refusal(e: &io::Error) -> Refusal {
+    if e.kind() == io::ErrorKind::WouldBlock {
+        return Refusal::InUse;
+    }
     let full =
         [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded, io::ErrorKind::FileTooLarge];
     if full.contains(&e.kind()) {

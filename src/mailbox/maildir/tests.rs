@@ -105,6 +105,31 @@ fn folders_are_made_renamed_subscribed_and_deleted() {
     }
 }
 
+/// One of our programs may have been stopped with it.
+#[test]
+fn a_lock_of_ours_is_not_waited_for_for_ever() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("box");
+    let mut place = Place::new(&path, Per::All);
+    let mut store = place.enter("ann", false).unwrap();
+    store.append(INBOX, b"a\r\n", &Flags::default(), None).unwrap();
+    store.create("A").unwrap();
+    let held = |name: &str| {
+        let file = File::options().create(true).append(true).open(path.join(name)).unwrap();
+        file.lock().unwrap();
+        file
+    };
+    let inbox = held("ncat-lock");
+    assert_eq!(store.append(INBOX, b"b\r\n", &Flags::default(), None), Err(Refusal::InUse));
+    drop(inbox);
+    let folders = held("ncat-folders");
+    assert_eq!(store.rename("A", "B"), Err(Refusal::InUse));
+    drop(folders);
+    store.rename("A", "B").unwrap();
+    store.append(INBOX, b"b\r\n", &Flags::default(), None).unwrap();
+    assert_eq!(store.open(INBOX, true).unwrap().look().unwrap().len(), 2);
+}
+
 #[test]
 fn one_session_can_have_it_alone() {
     for (_dir, mut stores) in stores() {

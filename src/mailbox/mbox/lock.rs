@@ -5,7 +5,7 @@
 //! by `FILE.lock`, which must be there before anybody writes.
 
 use super::Files;
-use crate::mailbox::{refusal, step};
+use crate::mailbox::{lock_ours, refusal, step};
 use crate::proto::store::{Refusal, Result};
 use crate::sys::lock::try_lock;
 use rustix::process::{Pid, test_kill_process};
@@ -69,7 +69,7 @@ impl Locked {
     /// [`Refusal::InUse`] if another program has it all the time.
     pub(super) fn take(files: &Files, access: Access, patience: Patience) -> Result<Self> {
         let ours = File::options().create(true).append(true).open(&files.lock);
-        let ours = ours.and_then(|ours| ours.lock().map(|()| ours)).map_err(|e| refusal(&e))?;
+        let ours = ours.and_then(|ours| lock_ours(&ours).map(|()| ours)).map_err(|e| refusal(&e))?;
         let mut tries = if patience == Patience::None { 1 } else { TRIES };
         let (file, dot) = loop {
             if let Some(taken) = attempt(files, access).map_err(|e| refusal(&e))? {

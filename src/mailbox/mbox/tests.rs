@@ -233,6 +233,11 @@ fn a_lock_of_another_program_is_waited_for_and_one_of_the_dead_is_broken() {
     assert_eq!(store.deliver("a@b", b"x"), Err(Refusal::InUse));
     assert_eq!(store.status(INBOX), Err(Refusal::InUse));
     drop(other);
+    // One of ours that was stopped inside.
+    let ours = File::open(dir.path().join(".box.mbox.ncat-lock")).unwrap();
+    ours.lock().unwrap();
+    assert_eq!(store.deliver("a@b", b"x"), Err(Refusal::InUse));
+    drop(ours);
     store.deliver("a@b", b"four\r\n").unwrap();
     assert_eq!(look(&mut store).len(), 5);
 }
