@@ -236,7 +236,6 @@ fn lock_ours(file: &File) -> io::Result<()> {
     Err(io::ErrorKind::WouldBlock.into())
 }
 
-
 /// What the system says, as the reason of a store.
 fn refusal(e: &io::Error) -> Refusal {
     if e.kind() == io::ErrorKind::WouldBlock {

@@ -1,6 +1,6 @@
 //! One caller in the room: how it stands, and what it has still to be sent.
 
-use super::{CHUNK, QUEUE};
+use super::QUEUE;
 use crate::net::buf::Buf;
 use crate::net::endpoint::{Endpoint, Moved};
 use crate::proto::chat::Lines;
@@ -8,6 +8,9 @@ use crate::proto::telnet::Telnet;
 use std::collections::VecDeque;
 use std::io;
 use std::time::Instant;
+
+/// So much memory stays with a member that has been behind, in bytes.
+const KEPT: usize = 4 * 1024;
 
 /// How a member stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -121,7 +124,8 @@ impl Member {
         }
         if self.pending() == 0 {
             self.queue.clear();
-            self.queue.shrink_to(CHUNK);
+            // There may be thousands, and most are never behind again.
+            self.queue.shrink_to(KEPT);
             self.sent = 0;
         } else if self.sent >= QUEUE {
             self.queue.drain(..self.sent);

@@ -69,7 +69,8 @@ impl Locked {
     /// [`Refusal::InUse`] if another program has it all the time.
     pub(super) fn take(files: &Files, access: Access, patience: Patience) -> Result<Self> {
         let ours = File::options().create(true).append(true).open(&files.lock);
-        let ours = ours.and_then(|ours| lock_ours(&ours).map(|()| ours)).map_err(|e| refusal(&e))?;
+        let ours =
+            ours.and_then(|ours| lock_ours(&ours).map(|()| ours)).map_err(|e| refusal(&e))?;
         let mut tries = if patience == Patience::None { 1 } else { TRIES };
         let (file, dot) = loop {
             if let Some(taken) = attempt(files, access).map_err(|e| refusal(&e))? {
