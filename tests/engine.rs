@@ -116,6 +116,25 @@ fn datagrams_that_come_several_at_once_go_on_one_by_one() {
 }
 
 #[test]
+fn a_delay_holds_back_each_datagram_and_not_all_of_them() {
+    let ((mut from, mut source), (mut to, sink)) = (end(), datagram_end());
+    let delay = Duration::from_millis(100);
+    let mut pipe = Pipe::new(Buf::new(CARRY), Sink::Told, true).delayed(Some(delay));
+    let (start, mut heard) = (now(), [0; 16]);
+    for round in 0..5 {
+        source.write_all(&[round; 3]).unwrap();
+        from.assume_ready();
+        let at = start + delay * u32::from(round);
+        pipe.pump(&mut from, &mut to, (&mut tap(true), Way::Sent), 1 << 20, at).unwrap();
+        // What came a round ago has gone, though something new was there.
+        if let Some(last) = round.checked_sub(1) {
+            assert_eq!(sink.recv(&mut heard).unwrap(), 3);
+            assert_eq!(heard[..3], [last; 3]);
+        }
+    }
+}
+
+#[test]
 fn a_stuck_sink_stops_the_source() {
     for splice in [true, false] {
         let ((local, mut us), (remote, _peer)) = (end(), end());

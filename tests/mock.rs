@@ -800,50 +800,96 @@ fn sends(port: u16, body: &[u8]) -> Running {
     client
 }
 
-#[test]
-fn a_reader_who_stops_stops_no_caller_and_gets_all_when_it_reads_on() {
-    let (server, port, mut rx) = unread(&["-k", "--smtp"]);
-    let big = [b"big\n".as_slice(), &b"line after line\n".repeat(20_000)].concat();
-    // More than a pipe takes: what has begun is kept.
-    sends(port, &big).wait().expect_code(0);
-    let mut second = sends(port, b"second\n");
-    server.wait_stderr("nobody reads standard output: its message waits");
+/// Somebody else is greeted soon.
+fn greets(port: u16) {
     let other = TcpStream::connect(("127.0.0.1", port)).unwrap();
     other.set_read_timeout(Some(Duration::from_secs(2))).unwrap();
     let mut greeting = String::new();
     BufReader::new(&other).read_line(&mut greeting).unwrap();
     assert!(greeting.starts_with("220 "), "{greeting}");
-    drop(other);
-    assert!(!second.has_ended());
+}
+
+/// More than a pipe takes, however wide.
+fn big() -> Vec<u8> {
+    b"line after line\n".repeat(100_000)
+}
+
+#[test]
+fn a_reader_who_stops_stops_no_caller_and_gets_all_when_it_reads_on() {
+    let (server, port, mut rx) = unread(&["-k", "--smtp"]);
+    let mut first = sends(port, &big());
+    server.wait_stderr("whoever reads standard output is behind: its message waits");
+    let mut second = sends(port, b"second\n");
+    greets(port);
+    assert!(!first.has_ended() && !second.has_ended());
+    // It reads slowly at first, which holds up nobody else either.
+    let mut all = vec![0; 4096];
+    rx.read_exact(&mut all).unwrap();
+    greets(port);
     let reader = std::thread::spawn(move || {
-        let mut all = Vec::new();
         rx.read_to_end(&mut all).unwrap();
         all
     });
+    // What has been answered is printed, whole.
+    first.wait().expect_code(0);
     second.wait().expect_code(0);
     server.signal("TERM");
     server.wait().expect_code(143);
     let all = messages(&reader.join().unwrap());
     assert_eq!(all.len(), 2);
-    assert!(all[0].ends_with(&big) && all[1].ends_with(b"second\n"));
+    assert!(all[0].ends_with(&big()) && all[1].ends_with(b"second\n"));
 }
 
 #[test]
 fn a_reader_who_never_reads_on_costs_messages_and_nothing_else() {
     let (server, port, rx) = unread(&["-k", "--smtp"]);
-    sends(port, &b"line after line\n".repeat(20_000)).wait().expect_code(0);
+    let mut first = sends(port, &big());
+    server.wait_stderr("its message waits");
     sends(port, b"second\n").wait().expect_code(75).expect_stderr("451");
-    server.wait_stderr("could not be kept: nobody reads standard output");
+    server.wait_stderr("could not be kept: whoever reads standard output is behind");
+    // Of the first nobody has said that it is kept.
+    assert!(!first.has_ended());
     server.signal("TERM");
     server.wait().expect_code(143);
+    assert_ne!(first.wait().code(), 0);
     drop(rx);
-    // A server for one waits for its reader before it ends.
+    // A server for one, whose reader comes late.
     let (mut server, port, mut rx) = unread(&["--smtp"]);
-    let big = b"line after line\n".repeat(20_000);
-    sends(port, &big).wait().expect_code(0);
+    let client = sends(port, &big());
+    server.wait_stderr("its message waits");
     assert!(!server.has_ended());
     let mut all = Vec::new();
     rx.read_to_end(&mut all).unwrap();
-    assert!(messages(&all)[0].ends_with(&big));
+    assert!(messages(&all)[0].ends_with(&big()));
+    client.wait().expect_code(0);
     server.wait().expect_code(0);
+}
+
+#[test]
+fn a_terminal_that_nobody_reads_stops_no_caller() {
+    use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+    let mut command = Command::new(NCAT);
+    command.args(["-v", "-l", "-k", "--smtp", "127.0.0.1", "0"]);
+    // The other end is held and not read.
+    let main = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+    grantpt(&main).unwrap();
+    unlockpt(&main).unwrap();
+    let name = ptsname(&main, Vec::new()).unwrap();
+    let far = std::fs::File::options().write(true).open(name.to_str().unwrap()).unwrap();
+    command.stdin(Stdio::null()).stdout(far).stderr(Stdio::piped());
+    let server = spawn(command);
+    let port = server.port();
+    let _first = sends(port, &big());
+    server.wait_stderr("its message waits");
+    greets(port);
+    server.signal("TERM");
+    server.wait().expect_code(143);
+}
+
+#[test]
+fn standard_output_that_was_closed_is_told_with_the_first_message() {
+    let server = tool::shell("\"$NCAT\" -v -l -k --smtp 127.0.0.1 0 >&-");
+    let port = server.port();
+    sends(port, b"hello\n").wait().expect_code(75);
+    server.wait().expect_code(2).expect_stderr("cannot write standard output: bad file descriptor");
 }

@@ -323,7 +323,9 @@ impl Pipe {
             Carry::User(_) if self.is_due() => self.is_empty(),
             // One read is one datagram, whole, whichever side has them; as many as go at once wait.
             Carry::User(buf) if to.datagrams().is_some() => {
-                self.is_empty() || buf.free() >= DATAGRAM && !self.sizes.is_full()
+                // Each is held back for itself.
+                let may_gather = self.delay.is_none() && !self.sizes.is_full();
+                self.is_empty() || may_gather && buf.free() >= DATAGRAM
             }
             // In a stream datagrams are bytes like any other, as long as each comes whole.
             Carry::User(buf) if from.datagrams().is_some() => buf.free() >= DATAGRAM,

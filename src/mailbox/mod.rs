@@ -214,18 +214,29 @@ fn sync_dir(dir: &Path) -> io::Result<()> {
     File::open(dir)?.sync_all()
 }
 
+/// What is done if another program has the lock of a mailbox.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Patience {
+    /// Nothing: whoever asks will ask again.
+    None,
+    /// It is waited for, a second at most.
+    Some,
+}
+
 /// Another process of ours has a lock for milliseconds, unless it has been stopped inside.
-const OURS: u32 = 50;
-const PAUSE: Duration = Duration::from_millis(20);
+const OURS: u32 = 200;
+const PAUSE: Duration = Duration::from_millis(5);
 
 /// Takes a lock that only programs like this one have. One that dies lets go of it.
 ///
 /// # Errors
-/// `WouldBlock`, which becomes [`Refusal::InUse`], if it does not come free in a second.
-fn lock_ours(file: &File) -> io::Result<()> {
+/// `WouldBlock`, which becomes [`Refusal::InUse`], if it does not come free in a second, or is not
+/// free where that is said to be enough.
+fn lock_ours(file: &File, patience: Patience) -> io::Result<()> {
     for _ in 0..OURS {
         match file.try_lock() {
             Ok(()) => return Ok(()),
+            Err(TryLockError::WouldBlock) if patience == Patience::None => break,
             Err(TryLockError::WouldBlock) => {}
             Err(TryLockError::Error(e)) => return Err(e),
         }

@@ -2,14 +2,14 @@
 
 use super::files::{self, Found};
 use super::guests::Welcome;
-use super::printer::Printer;
+use super::printer::{Printer, Reading};
 use super::talk::Session;
 use super::visit::{Business, Turn, Visit};
 use crate::engine::dialogue::{Dialogue, Outcome};
 use crate::engine::manners::{Manners, PeerEnd};
 use crate::engine::tap::Tap;
 use crate::engine::{REMOTE, Trouble};
-use crate::error::{Error, Exit, words};
+use crate::error::{Error, words};
 use crate::net::endpoint::Endpoint;
 use crate::proto::http::origin::{self, Event};
 use crate::proto::mbox::asctime;
@@ -82,14 +82,9 @@ impl<'a> House<'a> {
         })
     }
 
-    /// How it goes with standard output (`Printer::judge`).
-    pub(super) fn judge(&self, now: Instant) -> (Option<Instant>, Option<Result<Exit, Error>>) {
+    /// How it goes with whoever reads standard output.
+    pub(super) fn judge(&self, now: Instant) -> Reading {
         self.printer.borrow_mut().judge(now)
-    }
-
-    /// Waits until all is printed (`Printer::finish`).
-    pub(super) fn finish(&self) -> Result<(), Error> {
-        self.printer.borrow_mut().finish()
     }
 }
 

@@ -9,6 +9,7 @@ use super::forward::{self, Line};
 use super::guests::{Guests, wait_while};
 use super::mock::{self, Mock};
 use super::open;
+use super::printer::Reading;
 use super::proxy::{self, Proxying, Shop};
 use super::script::{self, Upgrade};
 use super::secure::TlsClient;
@@ -224,6 +225,9 @@ enum First {
 /// How long those who are here have, when nothing more can be kept.
 const GRACE: Duration = Duration::from_secs(2);
 
+/// How long whoever reads standard output may take nothing of what is left at the end.
+const LAST: Duration = Duration::from_secs(5);
+
 /// How long nobody has been here (`--accept-timeout`).
 struct Alone {
     patience: Option<Duration>,
@@ -414,7 +418,7 @@ impl<'a> Server<'a> {
     fn play_many(self, script: &Script, listeners: Vec<Listener>, tap: Tap) -> Result<Exit, Error> {
         let (plan, report) = (self.plan(script), self.report);
         let guests = Guests::new(script::callers(&plan, tap, report), report, FIRST);
-        self.serve_each(guests, listeners, |_| (None, None))
+        self.serve_each(guests, listeners, |_| Reading::default())
     }
 
     fn first_caller(&mut self, listeners: &mut Vec<Listener>) -> Result<First, Error> {
@@ -490,7 +494,7 @@ impl<'a> Server<'a> {
         let serving = Serving::of(program, &self.config.session, self.handshake());
         let welcome = serve::commands(&serving, tap, self.report);
         let guests = Guests::new(welcome, self.report, FIRST);
-        self.serve_each(guests, listeners, |_| (None, None))
+        self.serve_each(guests, listeners, |_| Reading::default())
     }
 
     /// Callers who are connected to somebody else: one, or many at once.
@@ -510,7 +514,7 @@ impl<'a> Server<'a> {
         if !self.config.keep_open {
             guests = guests.remembering();
         }
-        self.serve_each(guests, listeners, |_| (None, None))
+        self.serve_each(guests, listeners, |_| Reading::default())
     }
 
     /// Callers of a mock mail server: one, or many at once.
@@ -532,8 +536,7 @@ impl<'a> Server<'a> {
         if !self.config.keep_open {
             guests = guests.remembering();
         }
-        let result = self.serve_each(guests, listeners, |now| mock.judge(now));
-        printed(result, || mock.finish())
+        self.serve_each(guests, listeners, |now| mock.judge(now))
     }
 
     /// Callers of what is built in: one, or many at once.
@@ -543,8 +546,7 @@ impl<'a> Server<'a> {
         if !self.config.keep_open {
             guests = guests.remembering();
         }
-        let result = self.serve_each(guests, listeners, |now| house.judge(now));
-        printed(result, || house.finish())
+        self.serve_each(guests, listeners, |now| house.judge(now))
     }
 
     /// Many callers, who ask us to connect them to somebody else.
@@ -559,28 +561,28 @@ impl<'a> Server<'a> {
         let shop = Shop::new(proxying.clone(), self.config.family, ports, self.handshake(), idle);
         let report = self.report;
         let guests = Guests::new(proxy::callers(&shop, &registry, report), report, FIRST);
-        self.serve_each(guests, listeners, |_| (None, None))
+        self.serve_each(guests, listeners, |_| Reading::default())
     }
 
     fn serve_each<B: Business>(
         mut self,
         mut guests: Guests<'_, B>,
         listeners: Vec<Listener>,
-        mut judge: impl FnMut(Instant) -> (Option<Instant>, Option<Result<Exit, Error>>),
+        mut judge: impl FnMut(Instant) -> Reading,
     ) -> Result<Exit, Error> {
         let mut door = self.door(listeners);
         let mut alone = Alone::since(self.reactor.now(), self.config);
         let mut leaving: Option<(Instant, Result<Exit, Error>)> = None;
-        loop {
+        let result = loop {
             let now = self.reactor.now();
             door.admit(&mut guests, self.reactor.registry(), now)?;
             let (gone, busy) = guests.drive(now, self.reactor.registry());
             for key in gone {
                 door.goodbye(key);
             }
-            let (look_again, end) = judge(now);
+            let reading = judge(now);
             if leaving.is_none()
-                && let Some(result) = end
+                && let Some(result) = reading.end
             {
                 // Who is here is told why; nobody else comes.
                 door.close();
@@ -588,17 +590,17 @@ impl<'a> Server<'a> {
             }
             if let Some((until, result)) = leaving.take() {
                 if Hall::len(&guests) == 0 || until <= now {
-                    return result;
+                    break result;
                 }
                 leaving = Some((until, result));
             } else if door.is_closed() && Hall::len(&guests) == 0 {
-                return guests.verdict();
+                break guests.verdict();
             } else if let Some(result) = alone.judge(Hall::len(&guests), door.served(), now) {
-                return result;
+                break result;
             }
             let grace = leaving.as_ref().map(|(until, _)| *until);
             let until =
-                [guests.deadline(), door.deadline(now), grace, alone.deadline(), look_again];
+                [guests.deadline(), door.deadline(now), grace, alone.deadline(), reading.again];
             let until = until.into_iter().flatten().min();
             self.wait(busy, until, |at, event| match at.key {
                 HOUSE => door.knock(at),
@@ -608,6 +610,24 @@ impl<'a> Server<'a> {
                 if guests.dismiss() {
                     wait_while(&mut self.reactor, || guests.any_runs())?;
                 }
+                return Ok(Exit::signal(signal));
+            }
+        };
+        // Whoever reads what was printed gets all of it.
+        let mut until = self.reactor.now() + LAST;
+        loop {
+            let now = self.reactor.now();
+            let reading = judge(now);
+            let Some(again) = reading.again.filter(|_| reading.end.is_none()) else {
+                return reading.end.unwrap_or(result);
+            };
+            if reading.moved {
+                until = now + LAST;
+            } else if until <= now {
+                return Err(Error::machine("standard output is not read: its end is lost"));
+            }
+            self.wait(false, Some(again), |_, _| ())?;
+            if let Some(signal) = self.signal(&mut door) {
                 return Ok(Exit::signal(signal));
             }
         }
@@ -766,16 +786,4 @@ impl Hall for Room {
         let token = Address { key: key + FIRST, side: REMOTE }.into();
         self.endpoint(key).map_or(Ok(()), |endpoint| endpoint.register(registry, token))
     }
-}
-
-/// Whoever reads what was printed gets all of it, unless a signal ends us.
-fn printed(
-    result: Result<Exit, Error>,
-    finish: impl FnOnce() -> Result<(), Error>,
-) -> Result<Exit, Error> {
-    let exit = result?;
-    if exit.0 < 128 {
-        finish()?;
-    }
-    Ok(exit)
 }

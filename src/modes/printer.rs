@@ -1,25 +1,45 @@
-//! Standard output, for servers that print what their callers send: nobody who stops reading it
-//! stops the callers.
+//! Standard output, for servers that print what their callers send: whoever reads it slowly, or
+//! stops, holds up nobody but those whose words are printed.
 
 use super::talk::SafeOutput;
 use crate::error::{Error, Exit, words};
 use crate::sys::fd::{Kind, Shared};
-use crate::sys::stdio::take_stdout;
+use crate::sys::stdio::take_stdout_alone;
 use std::borrow::Cow;
+use std::collections::HashMap;
 use std::io;
 use std::time::{Duration, Instant};
 
-/// How long a reader may be slow before the callers go on without it.
-const PATIENCE: Duration = Duration::from_millis(100);
+/// How soon a reader that is behind is looked at again: at first, and at most.
+const SOON: Duration = Duration::from_millis(5);
+const LATER: Duration = Duration::from_millis(100);
 
-/// How often a reader that was too slow is looked at again.
-const GLANCE: Duration = Duration::from_millis(50);
-
-/// How long the end waits for a reader that takes nothing.
-const LAST: Duration = Duration::from_secs(5);
-
-/// So many bytes may wait for a slow reader.
+/// So many bytes may wait for it.
 const MOST: usize = 8 * 1024 * 1024;
+
+/// How far a text has come.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Progress {
+    /// All of it is out; the name that it had been given.
+    Out(String),
+    /// Its first part is out, and the rest waits for the reader.
+    Begun,
+    /// The reader is behind: nothing of it is out.
+    Behind,
+    /// Nothing of it is out, and the reader is not behind.
+    Free,
+}
+
+/// How it goes with the reader.
+#[derive(Debug, Default)]
+pub(super) struct Reading {
+    /// Something still waits for it: when to look again.
+    pub(super) again: Option<Instant>,
+    /// It has taken something since.
+    pub(super) moved: bool,
+    /// There is none any more, or nothing can be written: what to do now, once.
+    pub(super) end: Option<Result<Exit, Error>>,
+}
 
 /// What is printed, whole and in its order.
 #[derive(Debug)]
@@ -27,126 +47,120 @@ pub(super) struct Printer {
     veil: SafeOutput,
     /// `None` before the first word; then what standard output was, if it was open.
     out: Option<Option<Shared>>,
-    /// What is still to be written of the last that was taken.
+    /// What is still to be written.
     rest: Vec<u8>,
-    /// The reader was too slow, and has taken nothing since.
-    is_stuck: bool,
+    /// Who waits for the end of it, and the name of the text.
+    owner: Option<(u64, String)>,
+    /// Whose texts are out since, until they ask.
+    done: HashMap<u64, String>,
+    pause: Duration,
+    moved: bool,
     /// It cannot be written to any more: why.
     broken: Option<io::Error>,
 }
 
 impl Printer {
     pub(super) fn new(veil: SafeOutput) -> Self {
-        Self { veil, out: None, rest: Vec::new(), is_stuck: false, broken: None }
+        Self {
+            veil,
+            out: None,
+            rest: Vec::new(),
+            owner: None,
+            done: HashMap::new(),
+            pause: SOON,
+            moved: false,
+            broken: None,
+        }
     }
 
-    /// Prints all of it, or nothing yet (`false`) because the reader is behind. On a terminal it
-    /// is harmless.
+    /// How far the text of this owner has come.
     ///
     /// # Errors
     /// Those of write(2). They are told by [`Printer::judge`] too.
-    pub(super) fn print(&mut self, bytes: &[u8]) -> io::Result<bool> {
-        if !self.catch_up()? {
+    pub(super) fn progress(&mut self, owner: u64) -> io::Result<Progress> {
+        self.catch_up()?;
+        Ok(match self.done.remove(&owner) {
+            Some(name) => Progress::Out(name),
+            None if self.rest.is_empty() => Progress::Free,
+            None if self.owner.as_ref().is_some_and(|(who, _)| *who == owner) => Progress::Begun,
+            None => Progress::Behind,
+        })
+    }
+
+    /// Prints a text, once [`Printer::progress`] has said that it is free to; on a terminal it is
+    /// made harmless.
+    ///
+    /// # Errors
+    /// As for [`Printer::progress`].
+    pub(super) fn print(&mut self, owner: u64, name: &str, text: &[u8]) -> io::Result<Progress> {
+        let text = self.veiled(text)?;
+        let written = self.put(&text)?;
+        if written == text.len() {
+            return Ok(Progress::Out(name.to_owned()));
+        }
+        if written == 0 {
+            return Ok(Progress::Behind);
+        }
+        self.rest.extend_from_slice(&text[written..]);
+        self.owner = Some((owner, name.to_owned()));
+        Ok(Progress::Begun)
+    }
+
+    /// Prints it, soon or later, and nobody waits for that; false if so much waits already that it
+    /// is not printed at all.
+    ///
+    /// # Errors
+    /// As for [`Printer::progress`].
+    pub(super) fn queue(&mut self, text: &[u8]) -> io::Result<bool> {
+        self.catch_up()?;
+        let text = self.veiled(text)?;
+        if self.rest.len() + text.len() > MOST {
             return Ok(false);
         }
-        let bytes = self.veiled(bytes)?;
-        let written = self.put(&bytes)?;
-        if written == 0 && !bytes.is_empty() {
-            return Ok(false);
-        }
-        // Its first part is out, so its end has to follow.
-        self.rest.extend_from_slice(&bytes[written..]);
+        let written = if self.rest.is_empty() { self.put(&text)? } else { 0 };
+        self.rest.extend_from_slice(&text[written..]);
         Ok(true)
     }
 
-    /// Prints it, soon or later; false if so much waits already that it is not printed at all.
-    ///
-    /// # Errors
-    /// As for [`Printer::print`].
-    pub(super) fn queue(&mut self, bytes: &[u8]) -> io::Result<bool> {
-        if self.print(bytes)? {
-            return Ok(true);
-        }
-        let fits = self.rest.len() + bytes.len() <= MOST;
-        if fits {
-            let bytes = self.veiled(bytes)?;
-            self.rest.extend_from_slice(&bytes);
-        }
-        Ok(fits)
-    }
-
-    /// Looks whether the reader goes on: when to look again, and what to do now that there is
-    /// none (once).
-    pub(super) fn judge(&mut self, now: Instant) -> (Option<Instant>, Option<Result<Exit, Error>>) {
+    /// Looks whether the reader goes on.
+    pub(super) fn judge(&mut self, now: Instant) -> Reading {
         // What is wrong is noted.
         let _ = self.catch_up();
-        let again = (!self.rest.is_empty()).then_some(now + GLANCE);
-        (again, self.broken.take().map(verdict))
-    }
-
-    /// Waits until the last word is out.
-    ///
-    /// # Errors
-    /// The reader takes nothing any more.
-    pub(super) fn finish(&mut self) -> Result<(), Error> {
-        let mut left = self.rest.len();
-        let mut patience = LAST;
-        while left > 0 {
-            match self.catch_up() {
-                Ok(true) => break,
-                Ok(false) => {}
-                Err(e) => return verdict(e).map(|_| ()),
-            }
-            if self.rest.len() < left {
-                (left, patience) = (self.rest.len(), LAST);
-            }
-            let Some(less) = patience.checked_sub(GLANCE) else {
-                return Err(Error::machine(format!(
-                    "{left} bytes could not be written: nobody reads standard output"
-                )));
-            };
-            patience = less;
-            if let Ok(out) = self.out() {
-                let _ = out.wait_writable(GLANCE);
-            }
+        let moved = std::mem::take(&mut self.moved);
+        self.pause = if moved { SOON } else { (self.pause * 2).min(LATER) };
+        Reading {
+            again: (!self.rest.is_empty()).then_some(now + self.pause),
+            moved,
+            end: self.broken.take().map(verdict),
         }
-        Ok(())
     }
 
-    /// Is everything out that was taken?
-    fn catch_up(&mut self) -> io::Result<bool> {
+    /// Writes of the rest what the reader takes.
+    fn catch_up(&mut self) -> io::Result<()> {
         if self.rest.is_empty() {
-            return Ok(true);
+            return Ok(());
         }
         let rest = std::mem::take(&mut self.rest);
         let written = self.put(&rest)?;
         self.rest.extend_from_slice(&rest[written..]);
-        Ok(self.rest.is_empty())
+        if self.rest.is_empty() {
+            self.done.extend(self.owner.take());
+        }
+        Ok(())
     }
 
-    /// Writes what the reader takes.
+    /// Writes what the reader takes at once.
     fn put(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let mut written = 0;
         while written < bytes.len() {
-            let result = self.out()?.write(&bytes[written..]);
-            match result {
+            match self.out()?.write(&bytes[written..]) {
                 Ok(n) => {
                     written += n;
-                    self.is_stuck = false;
+                    self.moved |= n > 0;
                 }
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
-                    if self.is_stuck || !self.out()?.wait_writable(PATIENCE)? {
-                        self.is_stuck = true;
-                        break;
-                    }
-                }
-                Err(e) => {
-                    let kind = || e.kind().into();
-                    self.broken =
-                        Some(e.raw_os_error().map_or_else(kind, io::Error::from_raw_os_error));
-                    return Err(e);
-                }
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => break,
+                Err(e) => return Err(self.note(e)),
             }
         }
         Ok(written)
@@ -168,10 +182,21 @@ impl Printer {
 
     fn out(&mut self) -> io::Result<&mut Shared> {
         if self.out.is_none() {
-            self.out = Some(take_stdout()?);
+            let taken = take_stdout_alone();
+            self.out = Some(taken.map_err(|e| self.note(e))?);
         }
-        let open = self.out.as_mut().and_then(Option::as_mut);
-        open.ok_or_else(|| io::Error::from_raw_os_error(libc::EBADF))
+        if matches!(self.out, Some(None)) {
+            // It was closed when we were started.
+            return Err(self.note(io::Error::from_raw_os_error(libc::EBADF)));
+        }
+        self.out.as_mut().and_then(Option::as_mut).ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+
+    /// Keeps the same for [`Printer::judge`].
+    fn note(&mut self, e: io::Error) -> io::Error {
+        let kind = || e.kind().into();
+        self.broken = Some(e.raw_os_error().map_or_else(kind, io::Error::from_raw_os_error));
+        e
     }
 }
 

@@ -10,7 +10,6 @@ use rustix::fs::{FileType, OFlags, fcntl_getfl, fstat};
 use rustix::io::{Errno, read, write};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
-use std::time::Duration;
 
 /// What a pipe that polls writable takes without blocking (POSIX `PIPE_BUF`, Linux: 4096).
 const PIPE_BUF: usize = 4096;
@@ -126,23 +125,6 @@ impl Shared {
         }
         self.look(PollFlags::OUT)?;
         Ok(write(&self.fd, &buf[..buf.len().min(PIPE_BUF)])?)
-    }
-
-    /// Waits until it takes something; false if it does not for so long.
-    ///
-    /// # Errors
-    /// Those of poll(2).
-    pub fn wait_writable(&self, at_most: Duration) -> io::Result<bool> {
-        let mut fds = [PollFd::new(&self.fd, PollFlags::OUT)];
-        let time = Timespec {
-            tv_sec: at_most.as_secs().try_into().unwrap_or(i64::MAX),
-            tv_nsec: at_most.subsec_nanos().into(),
-        };
-        match poll(&mut fds, Some(&time)) {
-            Ok(ready) => Ok(ready > 0),
-            Err(Errno::INTR) => Ok(false),
-            Err(e) => Err(e.into()),
-        }
     }
 
     fn look(&self, what: PollFlags) -> io::Result<()> {

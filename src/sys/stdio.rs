@@ -99,3 +99,32 @@ pub fn take_stdout() -> io::Result<Option<Shared>> {
     dup2_stdout(&null)?;
     Shared::new(mine).map(Some)
 }
+
+/// The same, for who must never wait for it: a pipe is made wide, and a terminal is opened once
+/// more, since a write to it waits for all of its bytes unless its description says otherwise.
+///
+/// # Errors
+/// As for [`take_stdout`].
+pub fn take_stdout_alone() -> io::Result<Option<Shared>> {
+    use super::fd::Kind;
+    let Some(mine) = take_stdout()? else { return Ok(None) };
+    match mine.kind() {
+        Kind::Pipe => super::splice::widen(mine.as_fd()),
+        Kind::Terminal => {
+            // Where that cannot be opened, there is only the one that others have too.
+            if let Ok(own) = reopened(&mine) {
+                return Ok(Some(own));
+            }
+        }
+        Kind::File | Kind::Socket | Kind::Memory | Kind::Device => {}
+    }
+    Ok(Some(mine))
+}
+
+fn reopened(terminal: &Shared) -> io::Result<Shared> {
+    use rustix::fs::{Mode, OFlags, open};
+    use std::os::fd::AsRawFd;
+    let path = format!("/proc/self/fd/{}", terminal.as_raw_fd());
+    let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    Shared::new(open(path, flags, Mode::empty())?)
+}

@@ -16,7 +16,7 @@
 //! In the directory of the whole, `ncat-validity` has the last UIDVALIDITY that was given to any
 //! folder, so that one made anew within the same second is another one all the same.
 
-use crate::mailbox::{journal, lock_ours, refusal, step};
+use crate::mailbox::{Patience, journal, lock_ours, refusal, step};
 use crate::proto::store::Result;
 use std::collections::HashMap;
 use std::fmt::Write as _;
@@ -67,7 +67,7 @@ impl Lock {
     pub(super) fn take(dir: &Path) -> Result<Self> {
         let file = File::options().create(true).append(true).open(dir.join(LOCK));
         let file = file.map_err(|e| refusal(&e))?;
-        lock_ours(&file).map_err(|e| refusal(&e))?;
+        lock_ours(&file, Patience::Some).map_err(|e| refusal(&e))?;
         Ok(Self(file))
     }
 }
@@ -228,7 +228,7 @@ fn next_validity(base: &Path, than: u32) -> io::Result<u32> {
     let path = base.join(VALIDITY);
     let mut file =
         File::options().read(true).write(true).create(true).truncate(false).open(path)?;
-    lock_ours(&file)?;
+    lock_ours(&file, Patience::Some)?;
     let mut text = String::new();
     // What cannot be read has lost its say; the time is later all the same.
     let last = file.read_to_string(&mut text).ok().and_then(|_| text.trim().parse().ok());

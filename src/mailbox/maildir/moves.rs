@@ -11,7 +11,7 @@
 
 use super::files;
 use super::index::{self, Index};
-use crate::mailbox::{journal, lock_ours, refusal, step, sync_dir};
+use crate::mailbox::{Patience, journal, lock_ours, refusal, step, sync_dir};
 use crate::proto::store::Result;
 use std::collections::{BTreeSet, HashMap};
 use std::fs::{self, File};
@@ -29,7 +29,7 @@ pub(super) struct Folders(#[allow(dead_code)] File);
 pub(super) fn lock(base: &Path) -> Result<Folders> {
     let take = || {
         let file = File::options().create(true).append(true).open(base.join("ncat-folders"))?;
-        lock_ours(&file)?;
+        lock_ours(&file, Patience::Some)?;
         finish(base)?;
         Ok(Folders(file))
     };

@@ -2,8 +2,9 @@
 
 use super::file::{self, Letter};
 use super::index::{self, Index, Stamp};
-use super::lock::{Access, Locked, Patience};
+use super::lock::{Access, Locked};
 use super::{Files, only_inbox};
+use crate::mailbox::Patience;
 use crate::mailbox::{journal, refusal};
 use crate::proto::mbox;
 use crate::proto::store::{Copied, Flags, Folder, Message, Refusal, Result};

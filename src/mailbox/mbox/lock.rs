@@ -5,7 +5,7 @@
 //! by `FILE.lock`, which must be there before anybody writes.
 
 use super::Files;
-use crate::mailbox::{lock_ours, refusal, step};
+use crate::mailbox::{Patience, lock_ours, refusal, step};
 use crate::proto::store::{Refusal, Result};
 use crate::sys::lock::try_lock;
 use rustix::process::{Pid, test_kill_process};
@@ -30,15 +30,6 @@ pub(super) enum Access {
     Read,
     /// The mailbox is written, too.
     Write,
-}
-
-/// What is done if another program has it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Patience {
-    /// Nothing: whoever asks will ask again.
-    None,
-    /// Wait for half a second.
-    Some,
 }
 
 /// Nobody else uses it while this is there.
@@ -69,8 +60,9 @@ impl Locked {
     /// [`Refusal::InUse`] if another program has it all the time.
     pub(super) fn take(files: &Files, access: Access, patience: Patience) -> Result<Self> {
         let ours = File::options().create(true).append(true).open(&files.lock);
-        let ours =
-            ours.and_then(|ours| lock_ours(&ours).map(|()| ours)).map_err(|e| refusal(&e))?;
+        let ours = ours
+            .and_then(|ours| lock_ours(&ours, patience).map(|()| ours))
+            .map_err(|e| refusal(&e))?;
         let mut tries = if patience == Patience::None { 1 } else { TRIES };
         let (file, dot) = loop {
             if let Some(taken) = attempt(files, access).map_err(|e| refusal(&e))? {

@@ -13,12 +13,12 @@ mod tests;
 
 use super::memory::{now, status_of};
 use super::names::{self, canonical};
-use super::{refusal, sync_dir};
+use super::{Patience, refusal, sync_dir};
 use crate::proto::store::{Flags, Folder, INBOX, Listed, Refusal, Result, Status, Store};
 use file::Letter;
 use folder::Open;
 use index::Index;
-use lock::{Access, Locked, Patience};
+use lock::{Access, Locked};
 use std::collections::BTreeSet;
 use std::fs::{self, File, TryLockError};
 use std::io;

@@ -29,6 +29,9 @@ const GLANCE: Duration = Duration::from_millis(100);
 const LOCKED: Duration = Duration::from_secs(5);
 const TRY_AGAIN: Duration = Duration::from_millis(50);
 
+/// How often a message is looked at that is being printed.
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
+
 /// What is dropped in one piece.
 const SCRAP: usize = 16 * 1024;
 
@@ -280,19 +283,22 @@ impl<'a> Caller<'a> {
     ) -> Phase {
         let around = Around::of(&self.name, talk.peer());
         let mut keeper = self.mock.keeper.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut kept = keeper.keep(&delivery, &around);
+        let mut kept = keeper.keep(&delivery, &around, self.number);
         drop(keeper);
         if is_in_use(&kept) {
             let is_printed = self.mock.config.keep.place.is_none();
             let why = match is_printed {
-                true => "nobody reads standard output",
+                true => "whoever reads standard output is behind",
                 false => "another program has the mailbox locked",
             };
-            if now < until {
+            // What has begun to be printed is answered when it is out, like any other.
+            let begun = kept.iter().any(|one| one.begun);
+            if now < until || begun {
                 if now + LOCKED == until {
                     self.story(&format!("{why}: its message waits"));
                 }
-                return Phase::Waiting(talk, delivery, until, now + TRY_AGAIN);
+                let next = now + if begun { LOOK_AGAIN } else { TRY_AGAIN };
+                return Phase::Waiting(talk, delivery, until, next);
             }
             if is_printed {
                 kept.iter_mut().for_each(|one| one.outcome = Err(Refusal::Broken(why.to_owned())));

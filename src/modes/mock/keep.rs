@@ -4,7 +4,7 @@ use super::bounce;
 use crate::mailbox::Place;
 use crate::mailbox::memory::Memory;
 use crate::modes::json;
-use crate::modes::printer::Printer;
+use crate::modes::printer::{Printer, Progress};
 use crate::modes::talk::SafeOutput;
 use crate::net::endpoint::Endpoint;
 use crate::proto::mbox::{Mboxrd, asctime};
@@ -13,6 +13,7 @@ use crate::proto::store::{self, Flags, INBOX, Refusal};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use mail_parser::DateTime;
+use std::io;
 use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -62,12 +63,14 @@ pub(super) struct Kept {
     pub(super) mailbox: Option<String>,
     /// What is in it is the report of its failure.
     pub(super) is_back: bool,
+    /// It has begun to be printed: its end comes, and nobody may print it again.
+    pub(super) begun: bool,
 }
 
 impl Kept {
     /// The same for everybody.
     fn for_all(delivery: &Delivery, outcome: &Result<String, Refusal>) -> Vec<Self> {
-        let one = Self { outcome: outcome.clone(), mailbox: None, is_back: false };
+        let one = Self { outcome: outcome.clone(), mailbox: None, is_back: false, begun: false };
         vec![one; delivery.to.len()]
     }
 }
@@ -85,15 +88,15 @@ impl Keeper {
         Self { how: how.clone(), host: host.to_owned(), printer: Printer::new(safe_output) }
     }
 
-    /// Keeps a message: what became of it for each recipient.
-    pub(super) fn keep(&mut self, delivery: &Delivery, around: &Around) -> Vec<Kept> {
+    /// Keeps a message of this caller: what became of it for each recipient.
+    pub(super) fn keep(&mut self, delivery: &Delivery, around: &Around, caller: u64) -> Vec<Kept> {
         let now = SystemTime::now();
         let id = crate::sys::random_hex()[..12].to_ascii_uppercase();
         // Nobody is told of what nobody sent, so that is kept like any other.
         if self.how.bounce && !delivery.from.is_empty() {
             let report = bounce::report(delivery, &self.host, &id, &date(now));
-            let told = report.and_then(|report| self.keep(&report, around).pop());
-            let none = Kept { outcome: Ok(id.clone()), mailbox: None, is_back: true };
+            let told = report.and_then(|report| self.keep(&report, around, caller).pop());
+            let none = Kept { outcome: Ok(id.clone()), mailbox: None, is_back: true, begun: false };
             let told = told.map_or(none, |one| Kept { is_back: true, ..one });
             return vec![told; delivery.to.len()];
         }
@@ -107,8 +110,22 @@ impl Keeper {
             return Kept::for_all(delivery, &kept.map(|_| id));
         }
         let Some(place) = &self.how.place else {
-            let written = self.print(delivery, around, &id, &head, now);
-            return Kept::for_all(delivery, &written.map(|()| id));
+            return match self.print(delivery, around, caller, (&id, &head), now) {
+                Ok(Progress::Out(id)) => Kept::for_all(delivery, &Ok(id)),
+                // Whoever reads it is behind.
+                Ok(progress) => {
+                    let mut all = Kept::for_all(delivery, &Err(Refusal::InUse));
+                    all.iter_mut().for_each(|one| one.begun = progress == Progress::Begun);
+                    all
+                }
+                Err(e) => Kept::for_all(
+                    delivery,
+                    &Err(match e.raw_os_error() {
+                        Some(libc::ENOSPC | libc::EDQUOT | libc::EFBIG) => Refusal::Full,
+                        _ => Refusal::Broken(crate::error::words(&e)),
+                    }),
+                ),
+            };
         };
         let content = [head.as_bytes(), &delivery.content].concat();
         let mut kept: Vec<(PathBuf, store::Result<PathBuf>)> = Vec::new();
@@ -127,7 +144,8 @@ impl Keeper {
                     one
                 }
             };
-            outcome.push(Kept { outcome: one.map(|_| id.clone()), mailbox, is_back: false });
+            let one = one.map(|_| id.clone());
+            outcome.push(Kept { outcome: one, mailbox, is_back: false, begun: false });
         }
         if self.how.json && !is_in_use(&outcome) {
             let paths = kept.iter().filter_map(|(_, file)| file.as_ref().ok());
@@ -144,10 +162,16 @@ impl Keeper {
         &mut self,
         delivery: &Delivery,
         around: &Around,
-        id: &str,
-        head: &str,
+        caller: u64,
+        (id, head): (&str, &str),
         now: SystemTime,
-    ) -> store::Result<()> {
+    ) -> io::Result<Progress> {
+        match self.printer.progress(caller)? {
+            Progress::Free => {}
+            progress @ (Progress::Out(_) | Progress::Begun | Progress::Behind) => {
+                return Ok(progress);
+            }
+        }
         let mut out = Vec::with_capacity(head.len() + delivery.content.len() + 256);
         if self.how.json {
             out.extend_from_slice(object(delivery, around, id, head, &[], now).as_bytes());
@@ -158,19 +182,7 @@ impl Keeper {
             mbox.encode(&delivery.content, &mut out);
             mbox.end(&mut out);
         }
-        self.write(&out)
-    }
-
-    fn write(&mut self, bytes: &[u8]) -> Result<(), Refusal> {
-        match self.printer.print(bytes) {
-            Ok(true) => Ok(()),
-            // Whoever reads it is behind.
-            Ok(false) => Err(Refusal::InUse),
-            Err(e) => Err(match e.raw_os_error() {
-                Some(libc::ENOSPC | libc::EDQUOT | libc::EFBIG) => Refusal::Full,
-                _ => Refusal::Broken(crate::error::words(&e)),
-            }),
-        }
+        self.printer.print(caller, id, &out)
     }
 }
 

@@ -8,9 +8,9 @@ pub mod practice;
 
 use super::door::Armour;
 use super::guests::Welcome;
+use super::printer::Reading;
 use super::talk::SafeOutput;
 use crate::engine::tap::Tap;
-use crate::error::{Error, Exit};
 use crate::mailbox::memory::Memory;
 use crate::net::endpoint::Endpoint;
 use crate::proto::fault::Faults;
@@ -113,14 +113,9 @@ impl<'a> Mock<'a> {
         })
     }
 
-    /// How it goes with standard output (`Printer::judge`).
-    pub(super) fn judge(&self, now: Instant) -> (Option<Instant>, Option<Result<Exit, Error>>) {
+    /// How it goes with whoever reads standard output.
+    pub(super) fn judge(&self, now: Instant) -> Reading {
         self.keeper.lock().unwrap_or_else(PoisonError::into_inner).printer.judge(now)
-    }
-
-    /// Waits until all is printed (`Printer::finish`).
-    pub(super) fn finish(&self) -> Result<(), Error> {
-        self.keeper.lock().unwrap_or_else(PoisonError::into_inner).printer.finish()
     }
 
     /// Where its callers find their mail.
