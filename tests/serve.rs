@@ -222,6 +222,32 @@ fn requests_that_nobody_reads_stop_nobody() {
 }
 
 #[test]
+fn the_end_waits_for_its_reader_and_neither_for_ever_nor_against_a_signal() {
+    for signal in [false, true] {
+        let (_rx, tx) = std::io::pipe().unwrap();
+        let mut command = Command::new(NCAT);
+        command.args(["-v", "-l", "--serve", "http-dump", "127.0.0.1", "0"]);
+        command.stdin(Stdio::null()).stdout(tx).stderr(Stdio::piped());
+        let server = spawn(command);
+        let mut caller = TcpStream::connect(("127.0.0.1", server.port())).unwrap();
+        caller.set_read_timeout(Some(tool::DEADLINE)).unwrap();
+        let body = noise(2_000_000);
+        let head = format!("POST / HTTP/1.0\r\nContent-Length: {}\r\n\r\n", body.len());
+        caller.write_all(head.as_bytes()).unwrap();
+        caller.write_all(&body).unwrap();
+        caller.read_to_end(&mut Vec::new()).unwrap();
+        drop(caller);
+        server.wait_stderr("has left");
+        if signal {
+            server.signal("TERM");
+            server.wait().expect_code(143);
+        } else {
+            server.wait().expect_code(2).expect_stderr("nobody has read standard output");
+        }
+    }
+}
+
+#[test]
 fn who_has_nothing_to_say_is_left_and_what_cannot_be_is_refused() {
     let (server, port) = serving(&["-4", "-i", "200ms", "--serve", "echo"]);
     let mut caller = TcpStream::connect(("127.0.0.1", port)).unwrap();

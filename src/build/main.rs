@@ -35,7 +35,9 @@ fn link() -> Vec<&'static str> {
     }
     let script =
         Path::new(&env::var("CARGO_MANIFEST_DIR").unwrap_or_default()).join("src/build/session.ld");
-    println!("cargo::rustc-link-arg-bins=-Wl,-T,{}", script.display());
+    // Not by -Wl: a comma in the path would end it.
+    println!("cargo::rustc-link-arg-bins=-T");
+    println!("cargo::rustc-link-arg-bins={}", script.display());
     done.push("session");
     // The rest asks this machine, so it must be the one that is built for.
     if env::var("HOST") != env::var("TARGET") {

@@ -624,7 +624,11 @@ impl<'a> Server<'a> {
             if reading.moved {
                 until = now + LAST;
             } else if until <= now {
-                return Err(Error::machine("standard output is not read: its end is lost"));
+                return Err(Error::machine(format!(
+                    "the last of what callers sent is not printed: nobody has read standard \
+                     output for {} seconds",
+                    LAST.as_secs()
+                )));
             }
             self.wait(false, Some(again), |_, _| ())?;
             if let Some(signal) = self.signal(&mut door) {
